@@ -1,0 +1,1 @@
+"""Judges what TFMA computed: gates in, verdict with its reasons out."""
