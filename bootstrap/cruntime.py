@@ -11,19 +11,22 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from bootstrap.errors import SetupError
+from bootstrap.process import ask
 
 GLIBC_NEEDED = (2, 39)
+GLIBC_NEEDED_BY_TENSORFLOW = (2, 27)
 LIBSTDCXX_NEEDED = (b"GLIBCXX_3.4.32", b"CXXABI_1.3.15")
 PACKAGES = ("libc6", "libstdc++6", "libgcc-s1")
-NEXT_RELEASE = {"bookworm": "trixie", "jammy": "noble"}
+# Old release: (a newer one whose C runtime is new enough, whose archive it is).
+NEWER_RELEASE = {"bookworm": ("trixie", "debian"), "jammy": ("noble", "ubuntu")}
+LIBRARY_FOLDERS = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib")
 CONTAINER_ROUTE = (
-    "Use a container instead: `docker run -it -v \"$PWD\":/pressline -w /pressline debian:13 bash`, then "
-    "`apt-get update && apt-get install -y python3 python3-venv git make` and `make run` in it."
+    'Use a container: `docker run --rm -it --platform linux/amd64 -v "$PWD":/pressline -w /pressline '
+    "python:3.11-trixie make run` (docs/setup.md, Container)."
 )
 
 
@@ -40,7 +43,7 @@ def glibc_version() -> Optional[Tuple[int, int]]:
 def libstdcxx_lacks() -> List[str]:
     """The symbol versions that the TFX wheels need and the host's libstdc++ does not have."""
     found = b""
-    for folder in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64"):
+    for folder in LIBRARY_FOLDERS:
         library = Path(folder, "libstdc++.so.6")
         if library.exists():
             found = library.read_bytes()
@@ -48,39 +51,59 @@ def libstdcxx_lacks() -> List[str]:
     return [version.decode() for version in LIBSTDCXX_NEEDED if version + b"\0" not in found]
 
 
-def needed() -> bool:
-    """Whether this host's C runtime is too old for the TFX wheels.
+def needed(group: str) -> bool:
+    """Whether this group of packages needs a newer C runtime than the host's.
 
     Raises:
-        SetupError: the host can have no such runtime at all (not Linux x86-64, or not glibc).
+        SetupError: the host can have no such packages at all (not Linux x86-64, not glibc, or older than TensorFlow's).
     """
     system, machine, version = platform.system(), platform.machine(), glibc_version()
     if system != "Linux" or machine != "x86_64":
-        raise SetupError(f"the TFX wheels exist for Linux on x86-64; this is {system} on {machine}. {CONTAINER_ROUTE}")
+        raise SetupError(f"the locked wheels are for Linux on x86-64; this is {system} on {machine}. {CONTAINER_ROUTE}")
     if version is None:
-        raise SetupError(f"the TFX wheels need glibc; this system's C library is another (musl?). {CONTAINER_ROUTE}")
-    return version < GLIBC_NEEDED or bool(libstdcxx_lacks())
+        raise SetupError(f"the locked wheels need glibc; this system's C library is another, musl? {CONTAINER_ROUTE}")
+    if version < GLIBC_NEEDED_BY_TENSORFLOW:
+        raise SetupError(f"TensorFlow needs glibc 2.27 or newer; this host has {_dotted(version)}. {CONTAINER_ROUTE}")
+    return group != "serving" and (version < GLIBC_NEEDED or bool(libstdcxx_lacks()))
 
 
-def unpack(folder: Path) -> Dict[str, str]:
-    """Downloads and unpacks the next release's C runtime into `folder`; returns {package: file name}.
+def source() -> Tuple[str, str, str]:
+    """Where a newer C runtime can come from: (this host's release, the newer one, whose archive).
 
     Raises:
-        SetupError: no apt, a distribution without a known next release, or a failed download.
+        SetupError: from nowhere: no apt, or a release that is not known here.
     """
+    have = f"the TFX wheels need glibc 2.39 and a libstdc++ of GCC 13; this host has glibc {_dotted(glibc_version())}"
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise SetupError(f"the C runtime is too old and there is no apt to get a newer one with. {CONTAINER_ROUTE}")
-    shutil.rmtree(folder, ignore_errors=True)
-    apt = _private_apt(folder / "apt")
-    debs = folder / "apt" / "debs"
+        raise SetupError(f"{have}, and no apt-get to fetch newer ones with. {CONTAINER_ROUTE}")
+    release = _os_release()
+    codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME", "")
+    if codename not in NEWER_RELEASE:
+        known = " and ".join(NEWER_RELEASE)
+        name = release.get("PRETTY_NAME", "this system")
+        raise SetupError(f"{have}, and newer ones are known only for {known}, not for {name}. {CONTAINER_ROUTE}")
+    return (codename, *NEWER_RELEASE[codename])
+
+
+def unpack(folder: Path) -> None:
+    """Puts the newer release's C runtime into `folder`, which appears complete or not at all.
+
+    Raises:
+        SetupError: no source for it, or a failed download.
+    """
+    scratch = folder.with_suffix(".new")
+    shutil.rmtree(str(scratch), ignore_errors=True)
+    apt = _private_apt(scratch / "apt")
+    debs = scratch / "apt" / "debs"
     debs.mkdir()
-    _run(apt + ["update"], "could not read the next release's package lists")
-    _run(apt + ["download", *PACKAGES], "could not download the C runtime", cwd=debs)
-    files = sorted(debs.glob("*.deb"))
-    for deb in files:
-        _run(["dpkg-deb", "-x", str(deb), str(folder / "root")], f"could not unpack {deb.name}")
-    shutil.rmtree(folder / "apt")
-    return {deb.name.split("_")[0]: deb.name for deb in files}
+    ask([*apt, "update"], "could not read the newer release's package lists", remedy=CONTAINER_ROUTE)
+    ask([*apt, "download", *PACKAGES], "could not download the C runtime", debs, CONTAINER_ROUTE)
+    for deb in sorted(debs.glob("*.deb")):
+        ask(["dpkg-deb", "-x", str(deb), str(scratch)], f"could not unpack {deb.name}")
+    shutil.rmtree(str(scratch / "apt"))
+    _parts(scratch)
+    shutil.rmtree(str(folder), ignore_errors=True)
+    scratch.rename(folder)
 
 
 def patch(pythons: List[Path], folder: Path, patchelf: Path) -> None:
@@ -89,47 +112,61 @@ def patch(pythons: List[Path], folder: Path, patchelf: Path) -> None:
     `--add-needed` puts the C++ runtime into the process first: extensions that carry a RUNPATH of their own would
     otherwise find the host's.
     """
-    libraries = folder / "root" / "usr" / "lib" / "x86_64-linux-gnu"
-    loader = next((folder / "root").rglob("ld-linux-x86-64.so.2"), None)
-    if loader is None or not (libraries / "libstdc++.so.6").exists():
-        raise SetupError(f"the unpacked C runtime in {folder} is not complete; remove .venv and run again")
+    loader, libraries = _parts(folder)
     for python in pythons:
-        old = _run([str(patchelf), "--print-rpath", str(python)], "could not read the interpreter").strip()
-        rpath = ":".join(part for part in (str(libraries), old) if part)
-        _run([str(patchelf), "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath,
-              "--add-needed", "libstdc++.so.6", "--add-needed", "libgcc_s.so.1", str(python)],
-             "could not patch the interpreter")  # fmt: skip
+        old = ask([str(patchelf), "--print-rpath", str(python)], "could not read the interpreter").strip()
+        rpath = ":".join(part for part in [*map(str, libraries), old] if part)
+        options = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath]
+        for library in ("libstdc++.so.6", "libgcc_s.so.1"):
+            options += ["--add-needed", library]
+        ask([str(patchelf), *options, str(python)], "could not patch the interpreter")
+
+
+def _parts(folder: Path) -> Tuple[Path, List[Path]]:
+    """The loader and the library folders of an unpacked runtime (before the merge of /usr there could be two)."""
+    loaders = sorted(folder.rglob("ld-linux-x86-64.so.2"))
+    found = [sorted(folder.rglob(name)) for name in ("libc.so.6", "libstdc++.so.6", "libgcc_s.so.1")]
+    if not loaders or not all(found):
+        raise SetupError(f"the C runtime in {folder} is not complete: run `make clean`, then the same command again")
+    return loaders[0], sorted({paths[0].parent for paths in found})
 
 
 def _private_apt(folder: Path) -> List[str]:
-    """An apt-get command with its own state and the next release as its only source; proxies stay the host's."""
-    release_file = _os_release()
-    codename = release_file.get("VERSION_CODENAME", "")
-    following = NEXT_RELEASE.get(codename)
-    if following is None:
-        raise SetupError(f"the C runtime is too old and {codename or 'this system'} has no known newer release; "
-                         f"known: {', '.join(NEXT_RELEASE)}. {CONTAINER_ROUTE}")  # fmt: skip
+    """An apt-get command with its own state and the newer release as its only source; proxies stay the host's."""
+    codename, newer, family = source()
     # `apt-get indextargets` prints what the host itself is configured to use, whatever the format of its files.
-    listing = _run(["apt-get", "indextargets", "--format", "$(SITE)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"], "could not read the host's apt sources")  # fmt: skip
-    keyring = Path(f"/usr/share/keyrings/{release_file.get('ID', '')}-archive-keyring.gpg")
+    form = ["--format", "$(SITE)|$(RELEASE)|$(CODENAME)|$(COMPONENT)", "Created-By: Packages"]
+    listing = ask(["apt-get", "indextargets", *form], "could not read the host's apt sources", remedy=CONTAINER_ROUTE)
+    targets = [target.split("|") for target in sorted(set(listing.splitlines()))]
+    keyring = Path(f"/usr/share/keyrings/{family}-archive-keyring.gpg")
     signed_by = f" signed-by={keyring}" if keyring.exists() else ""  # otherwise apt's own trusted keys
-    targets = (target.split("|") for target in sorted(set(listing.splitlines())))
-    lines = [f"deb [arch=amd64{signed_by}] {site} {following} main\n"
-             for site, release, component in targets if (release, component) == (codename, "main")]  # fmt: skip
-    if not lines:
-        raise SetupError(f"no apt source of this host offers {codename}/main, so there is no mirror to ask for "
-                         f"{following}; add the distribution's main archive to its sources. {CONTAINER_ROUTE}")  # fmt: skip
+    # A source may name its release by an alias ("stable"): then only the downloaded list knows the code name.
+    sites = {site for site, release, name, part in targets if codename in (release, name) and part == "main"}
+    if not sites:
+        raise SetupError(
+            f"no apt source of this host offers {codename}/main, so there is no mirror to ask for {newer}: "
+            f"add the distribution's main archive to the sources, or `apt-get update` first. {CONTAINER_ROUTE}"
+        )
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
+    lines = [f"deb [arch=amd64{signed_by}] {site} {newer} main\n" for site in sorted(sites)]
     (folder / "sources.list").write_text("".join(lines))
     (folder / "status").write_text("")
-    settings = {
-        "Dir::Etc::SourceList": folder / "sources.list", "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::Etc::Preferences": "/dev/null", "Dir::Etc::PreferencesParts": "/dev/null",
-        "Dir::State": folder, "Dir::State::Lists": folder / "lists", "Dir::State::status": folder / "status",
-        "Dir::Cache": folder / "cache", "APT::Sandbox::User": "", "Acquire::Languages": "none",
-        "Acquire::Retries": 3, "APT::Update::Error-Mode": "any", "Quiet": 1,
-    }  # fmt: skip
+    settings: Dict[str, object] = {
+        "Dir::Etc::SourceList": folder / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::State": folder,
+        "Dir::State::Lists": folder / "lists",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder / "cache",
+        "APT::Sandbox::User": "",
+        "APT::Update::Error-Mode": "any",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": 3,
+        "Quiet": 1,
+    }
     return ["apt-get", *(f"-o{key}={value}" for key, value in settings.items())]
 
 
@@ -138,12 +175,8 @@ def _os_release() -> Dict[str, str]:
         text = Path("/etc/os-release").read_text()
     except OSError:
         return {}
-    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in text.splitlines()) if key}
+    return {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in text.splitlines()) if key}
 
 
-def _run(command: List[str], failure: str, cwd: Optional[Path] = None) -> str:
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-        raise SetupError(f"{failure}: `{' '.join(command[:1])}` ended with {done.returncode}:\n{last}")
-    return done.stdout
+def _dotted(version: Optional[Tuple[int, int]]) -> str:
+    return ".".join(map(str, version)) if version else "none"
