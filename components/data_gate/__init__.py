@@ -1,0 +1,1 @@
+"""The data gate: bad records stop the line before anything learns from them."""
