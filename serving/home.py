@@ -17,5 +17,5 @@ def models_dir(task: str) -> Path:
 
 
 def ledger_url() -> str:
-    """SQLAlchemy URL of the ledger: `PRESSLINE_LEDGER_URL` (it may hold a password: never log it), or SQLite in home."""
+    """SQLAlchemy URL of the ledger: `PRESSLINE_LEDGER_URL` (never log it: it may hold a password), or SQLite."""
     return os.environ.get("PRESSLINE_LEDGER_URL") or f"sqlite:///{home() / 'ledger.sqlite'}"
