@@ -38,6 +38,8 @@ class Gate:
             better = "higher" if self.metric in HIGHER_IS_BETTER else "lower"
             raise ValueError(f"Gate({self.metric!r}).{wrong}: {better} is better for this metric, use the other bound")
         if self.not_below_baseline_by is not None and self.not_below_baseline_by < 0:
-            raise ValueError(f"Gate({self.metric!r}).not_below_baseline_by is at least 0; got {self.not_below_baseline_by}")
+            raise ValueError(
+                f"Gate({self.metric!r}).not_below_baseline_by is at least 0; got {self.not_below_baseline_by}"
+            )
         if self.smallest_slice < 1:
             raise ValueError(f"Gate({self.metric!r}).smallest_slice is at least 1; got {self.smallest_slice}")

@@ -1,0 +1,53 @@
+"""The Verdict node: TFMA's evaluation and the task's gates in, a ModelBlessing with every number out."""
+
+import dataclasses
+import json
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.verdict.executor import Executor
+from components.verdict.gates import Gate
+
+
+class VerdictSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and settings of the Verdict node."""
+
+    PARAMETERS = {
+        "task": component_spec.ExecutionParameter(type=str),
+        "gates": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {"blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
+
+
+class Verdict(base_component.BaseComponent):
+    """Judges the candidate. The output `blessing` is what TFX's own resolver of blessed models reads."""
+
+    SPEC_CLASS = VerdictSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        task: str,
+        gates: tuple[Gate, ...],
+        code: str,
+        evaluation: channel.BaseChannel,
+        model: channel.BaseChannel,
+        baseline_model: channel.BaseChannel,
+    ) -> None:
+        spec = VerdictSpec(
+            task=task,
+            gates=json.dumps([dataclasses.asdict(gate) for gate in gates], sort_keys=True),
+            code=code,
+            evaluation=evaluation,
+            model=model,
+            baseline_model=baseline_model,
+            blessing=channel.OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
+        )
+        super().__init__(spec=spec)

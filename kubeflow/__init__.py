@@ -1,0 +1,1 @@
+"""How the same graph is scheduled on Kubeflow Pipelines."""

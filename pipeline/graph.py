@@ -1,0 +1,215 @@
+"""The line itself: every node, in the order in which data meets it."""
+
+from dataclasses import asdict, dataclass, replace
+
+import tensorflow_model_analysis  # noqa: F401 - TFX's Evaluator looks for it when it is declared
+from tfx.components import Evaluator, Trainer, Transform
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import trainer_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.curated_schema.component import CuratedSchema
+from components.data_gate.component import DataGate
+from components.example_gen.component import span_examples
+from components.rollout_pusher.component import RolloutPusher
+from components.serving_check.component import ServingCheck
+from components.span_window.component import SpanWindowExamples
+from components.statistics_gen.component import span_statistics
+from components.verdict.component import Verdict
+from pipeline.environment import Environment
+from pipeline.evaluation import eval_config
+from pipeline.fingerprint import Fingerprint
+from pipeline.task import Hyperparameters, Task
+from pipeline.training import custom_config
+
+
+@dataclass(frozen=True)
+class Records:
+    """Raw records on disk.
+
+    Attributes:
+        root: the folder of `span-<N>/`; any tf.io.gfile path.
+        window: the spans to learn from, ascending; the last one is the newest.
+        schema_text: the curated schema (pbtxt).
+        fingerprint: of all that the run is made from.
+    """
+
+    root: str
+    window: tuple[int, ...]
+    schema_text: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run leaves things: folders, or any tf.io.gfile paths.
+
+    Attributes:
+        artifacts: what nodes write.
+        models: TF Serving's base path of this task's model.
+        metadata: the SQLite file of MLMD; "" where the orchestrator brings its own store.
+    """
+
+    artifacts: str
+    models: str
+    metadata: str = ""
+
+
+def create_pipeline(
+    task: Task, environment: Environment, records: Records, places: Places, judged: bool = True
+) -> Pipeline:
+    """The graph of a task.
+
+    Args:
+        task: what to learn.
+        environment: where it runs.
+        records: what to learn from.
+        places: where results go.
+        judged: False stops after the training (a backtest judges in its own way).
+    """
+    fingerprint, newest = records.fingerprint, records.window[-1]
+
+    # What a record must look like, reviewed like code.
+    schema = CuratedSchema(text=records.schema_text)
+
+    # Each span becomes examples and statistics once; the orchestrator's cache serves them to every later run.
+    limit = environment.ingest.in_memory_mib
+    examples = {
+        span: span_examples(records.root, span, records.schema_text, task.split_by, task.window.holdout, limit)
+        for span in records.window
+    }
+    statistics = {
+        span: span_statistics(node.outputs["examples"], span, schema.outputs["schema"], limit)
+        for span, node in examples.items()
+    }
+
+    # Nothing is learnt from records that break the schema.
+    gate = DataGate(
+        task=task.name,
+        label=task.label,
+        statistics={span: node.outputs["statistics"] for span, node in statistics.items()},
+        schema=schema.outputs["schema"],
+        newest_examples=examples[newest].outputs["examples"],
+    )
+
+    # Train on every span, evaluate on the newest one's held-out users.
+    window = SpanWindowExamples({span: node.outputs["examples"] for span, node in examples.items()})
+    window.add_upstream_node(gate)
+
+    # The one transform graph, analysed on what is trained on; it is applied on the fly, never written out.
+    transform = Transform(
+        examples=window.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn=task.preprocessing_fn,
+        splits_config={"analyze": ["train"], "transform": []},
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"code": fingerprint.features},
+    )
+
+    trainer = Trainer(
+        examples=window.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        run_fn="pipeline.training.run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config=training_config(task, environment, fingerprint),
+    )
+    nodes: list[BaseNode] = [schema, *examples.values(), *statistics.values(), gate, window, transform, trainer]
+    if judged:
+        nodes += _judging(task, records, places, window, schema, trainer)
+
+    metadata = sqlite_metadata_connection_config(places.metadata) if places.metadata else None
+    return Pipeline(
+        pipeline_name=task.name,
+        pipeline_root=places.artifacts,
+        components=nodes,
+        enable_cache=True,
+        metadata_connection_config=metadata,
+        beam_pipeline_args=list(environment.beam_args),
+    )
+
+
+def _judging(
+    task: Task,
+    records: Records,
+    places: Places,
+    window: SpanWindowExamples,
+    schema: BaseNode,
+    trainer: Trainer,
+) -> list[BaseNode]:
+    model, fingerprint = trainer.outputs["model"], records.fingerprint
+
+    # The newest blessed model of this task, if there is one.
+    baseline = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Baseline")
+
+    # TFMA measures candidate and baseline on the same records ...
+    evaluator = Evaluator(
+        examples=window.outputs["examples"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(task),
+        example_splits=["eval"],
+    )
+
+    # ... and the gates decide.
+    verdict = Verdict(
+        task=task.name,
+        gates=task.gates,
+        code=fingerprint.line_code,
+        evaluation=evaluator.outputs["evaluation"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+    )
+
+    # What was judged must be what a server will answer.
+    check = ServingCheck(
+        task=task.name,
+        batch_1_p99_ms=task.latency.batch_1_p99_ms,
+        batch_64_p99_ms=task.latency.batch_64_p99_ms,
+        model=model,
+        examples=window.outputs["examples"],
+        schema=schema.outputs["schema"],
+    )
+
+    # Only what is blessed and checked becomes a version.
+    pusher = RolloutPusher(
+        task=task.name,
+        models_base=places.models,
+        keep_versions=task.keep_versions,
+        lineage={"spans": list(records.window), **asdict(fingerprint)},
+        model=model,
+        blessing=verdict.outputs["blessing"],
+        check=check.outputs["blessing"],
+        examples=window.outputs["examples"],
+        schema=schema.outputs["schema"],
+    )
+    return [baseline, evaluator, verdict, check, pusher]
+
+
+def training_config(task: Task, environment: Environment, fingerprint: Fingerprint) -> dict[str, str]:
+    """What `pipeline.training.run_fn` is told; the environment may override sizes, passes and seed."""
+    options = environment.training
+    overrides = {name: getattr(options, name) for name in ("batch_size", "epochs", "seed")}
+    parameters: Hyperparameters = replace(
+        task.hyperparameters, **{name: value for name, value in overrides.items() if value is not None}
+    )
+    return custom_config(
+        {
+            "task": task.name,
+            "build_model": task.build_model,
+            "label": task.label,
+            "hyperparameters": asdict(parameters),
+            "options": asdict(options),
+            "fingerprint": fingerprint.training,
+        }
+    )

@@ -1,0 +1,199 @@
+"""`python -m pipeline run TASK`: one whole run of the line on this machine, from records to a told result."""
+
+import dataclasses
+from datetime import UTC, datetime
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import fingerprint, records
+from pipeline.environment import load_environment
+from pipeline.quiet import native_words_to
+from pipeline.task import Task
+from pipeline.tasks import find
+from serving.errors import InputError
+from serving.home import PROJECT, home, models_dir
+
+if TYPE_CHECKING:
+    from pipeline.metadata import NodeRun
+    from serving.ledger import Decision, Ledger
+
+PUSHED, FAILURE, BAD_INPUT, NOT_BLESSED = 0, 1, 2, 3  # exit codes
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line asked for; see `python -m pipeline run --help`."""
+
+    task: str
+    environment: str = "local"
+    data: str | None = None
+    until_span: int | None = None
+    window: int | None = None
+    force: bool = False
+
+
+def run(options: RunOptions) -> int:
+    """Runs the line and tells what happened; returns the exit code.
+
+    Raises:
+        InputError, data.errors.InputError: bad input; nothing was changed.
+    """
+    task = find(options.task)
+    environment = load_environment(options.environment)
+    if options.window is not None and options.window < 1:
+        raise InputError(f"--window is at least 1; got {options.window}")
+    with records.only_run(task.name):
+        chosen = records.choose(task, options.data, options.until_span, options.window)
+        try:
+            print_of_inputs = fingerprint.of(task, environment, chosen.digest, chosen.window)
+        except FileNotFoundError as error:
+            raise InputError(f"task {task.name!r} is not complete: {error}") from None
+        from serving.ledger import open_ledger
+
+        with open_ledger() as ledger:
+            code = None if options.force else _nothing_to_do(ledger, task, print_of_inputs)
+            if code is not None:
+                return code
+            return _run(task, options, chosen, print_of_inputs, ledger)
+
+
+def _nothing_to_do(ledger: "Ledger", task: Task, now: fingerprint.Fingerprint) -> int | None:
+    """The exit code of the last finished run if it was made from the same things and its result still stands."""
+    finished = ledger.decisions(task=task.name, kind="run_finished", newest_first=True, limit=1)
+    if not finished or finished[0].verdict not in ("pushed", "not blessed"):
+        return None
+    last = finished[0]
+    if now.changed_from(dict(last.evidence.get("fingerprint", {}))):
+        return None
+    pushed = last.verdict == "pushed"
+    if pushed and not (models_dir(task.name) / str(last.version)).is_dir():
+        return None
+    result = f"version {last.version} is in {models_dir(task.name)}" if pushed else "its model was not blessed"
+    print(f"{task.name}: nothing has changed since run {last.run} ({last.time:%Y-%m-%d %H:%M} UTC); {result}.")
+    print("A new span, or a change of schema, code, options or libraries would make it run; --force runs it anyway.")
+    return PUSHED if pushed else NOT_BLESSED
+
+
+def _run(
+    task: Task,
+    options: RunOptions,
+    chosen: records.ChosenSpans,
+    made_from: fingerprint.Fingerprint,
+    ledger: "Ledger",
+) -> int:
+    began = time.monotonic()
+    run_id = f"{task.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    print(f"{task.name}: {task.question}")
+    print(
+        f"run {run_id}: spans {chosen.window[0]} to {chosen.window[-1]} of {chosen.root}; loading TFX ...", flush=True
+    )
+    nodes, problem = execute(task, options, chosen, made_from, run_id, ledger)
+    from pipeline import summary
+
+    outcome = summary.outcome_of(nodes, problem)
+    ledger.record(
+        "run_finished",
+        task.name,
+        outcome.verdict,
+        {
+            "fingerprint": dataclasses.asdict(made_from),
+            "nodes": [{"node": one.node, "state": one.state, "seconds": one.seconds, "why": one.why} for one in nodes],
+            "seconds": time.monotonic() - began,
+            "problem": problem,
+        },
+        run_id,
+        outcome.version,
+    )
+    summary.show(task, nodes, outcome, time.monotonic() - began)
+    return outcome.exit_code
+
+
+def execute(
+    task: Task,
+    options: RunOptions,
+    chosen: records.ChosenSpans,
+    made_from: fingerprint.Fingerprint,
+    run_id: str,
+    ledger: "Ledger",
+    judged: bool = True,
+) -> "tuple[list[NodeRun], str | None]":
+    """Runs the graph; returns its nodes as MLMD knows them, and what went wrong.
+
+    Raises:
+        InputError: the records, the schema or the task's code are at fault; recorded before it is raised.
+    """
+    log = home() / "logs" / f"{run_id}.log"
+    with native_words_to(log):
+        return _execute(task, options, chosen, made_from, run_id, ledger, judged, log)
+
+
+def _execute(
+    task: Task,
+    options: RunOptions,
+    chosen: records.ChosenSpans,
+    made_from: fingerprint.Fingerprint,
+    run_id: str,
+    ledger: "Ledger",
+    judged: bool,
+    log: Path,
+) -> "tuple[list[NodeRun], str | None]":
+    from pipeline import local, metadata, preflight_sample
+    from pipeline.graph import Places, Records, create_pipeline
+
+    environment = load_environment(options.environment)
+    schema_text = task.schema_file.read_text(encoding="utf-8")
+    preflight_sample.check(task, chosen, schema_text)
+    store = home() / "metadata.sqlite"
+    pipeline = create_pipeline(
+        task,
+        environment,
+        Records(str(chosen.root), chosen.window, schema_text, made_from),
+        Places(str(home() / "artifacts"), str(models_dir(task.name)), str(store)),
+        judged,
+    )
+    evidence = {"spans": list(chosen.window), "root": str(chosen.root), "environment": environment.name}
+    ledger.record("run_started", task.name, "started", evidence, run_id)
+    problem = None
+    try:
+        local.run(pipeline, run_id, lambda text: print(text, flush=True), log)
+    except local.NodeError as failed:
+        cause = failed.__cause__
+        if isinstance(cause, InputError):
+            _record_end(ledger, task, run_id, "bad input", f"{failed.node}: {cause}")
+            raise cause from None
+        problem = f"{failed.node} failed: {type(cause).__name__}: {_first_line(cause)} (all of it: {log})"
+    nodes = metadata.nodes_of_run(metadata.open_store(str(store)), run_id)
+    failures = [one.node for one in nodes if one.state not in (metadata.COMPLETE, metadata.CACHED)]
+    absent = [node.id for node in pipeline.components if node.id not in {one.node for one in nodes}]
+    if problem is None and (failures or absent):
+        problem = f"nodes that did not finish: {', '.join(failures + absent)}"
+    return nodes, problem
+
+
+def _record_end(ledger: "Ledger", task: Task, run_id: str, verdict: str, problem: str) -> None:
+    ledger.record("run_finished", task.name, verdict, {"problem": problem}, run_id)
+
+
+def _first_line(error: BaseException | None) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def runs_of(decisions: "list[Decision]") -> "dict[str, dict[str, Any]]":
+    """One row a run, oldest first: started, verdict, version, spans, problem."""
+    rows: dict[str, dict[str, Any]] = {}
+    for one in decisions:
+        if one.run is None:
+            continue
+        row = rows.setdefault(one.run, {"task": one.task, "started": one.time, "verdict": "did not finish"})
+        if one.kind == "run_started":
+            row["spans"] = one.evidence.get("spans", [])
+        elif one.kind == "run_finished":
+            row.update(verdict=one.verdict, version=one.version, problem=one.evidence.get("problem"))
+            row["seconds"] = one.evidence.get("seconds")
+    return rows
+
+
+__all__ = ["BAD_INPUT", "FAILURE", "NOT_BLESSED", "PROJECT", "PUSHED", "RunOptions", "execute", "run", "runs_of"]
