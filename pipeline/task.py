@@ -43,7 +43,7 @@ class Hyperparameters:
         batch_size: examples in one step over all devices.
         epochs: the most passes over the training examples.
         learning_rate: of Adam, at the start; it falls to a tenth along a cosine.
-        patience: epochs without a better validation loss before training stops.
+        patience: epochs without a better validation loss before training stops and goes back to the best weights.
         seed: of weights, shuffling and dropout.
         model: sizes that only this task's `build_model` understands.
     """

@@ -123,10 +123,11 @@ def train(job: TrainingJob) -> None:
         chief=chief,
         xla=job.options.xla,
     )
+    wanted = [tensor.name for tensor in loop.model.inputs]
     board = _Board(job.model_run_dir if chief else None)
     progress = loop.fit(
-        training_input.batches(examples, transform, job.label, batch_size, seed, cache),
-        training_input.batches(held_out, transform, job.label, max(batch_size, 1024), None, cache),
+        training_input.batches(examples, transform, wanted, job.label, batch_size, seed, cache),
+        training_input.batches(held_out, transform, wanted, job.label, max(batch_size, 1024), None, cache),
         board.report,
     )
     if chief:

@@ -43,6 +43,7 @@ def find(patterns: list[str]) -> ExampleFiles:
 def batches(
     files: ExampleFiles,
     transform: "tft.TFTransformOutput",
+    wanted: list[str],
     label: str,
     batch_size: int,
     shuffle_seed: int | None,
@@ -53,6 +54,7 @@ def batches(
     Args:
         files: what to read, in parallel, in a fixed order.
         transform: output of the Transform node.
+        wanted: the transformed features that the model takes; others are there to slice by.
         label: name of the transformed label.
         batch_size: examples a batch; the last one is smaller, or dropped when shuffling and others came before.
         shuffle_seed: of the order, a new one each pass; None keeps the files' order.
@@ -64,9 +66,9 @@ def batches(
     spec = transform.raw_feature_spec()
 
     def transformed(serialized: "tf.Tensor") -> "tuple[dict[str, tf.Tensor], tf.Tensor]":
-        features = dict(layer(tf.io.parse_example(serialized, spec)))
-        answer = tf.reshape(tf.cast(features.pop(label), tf.float32), [-1, 1])
-        return features, answer
+        features = layer(tf.io.parse_example(serialized, spec))
+        answer = tf.reshape(tf.cast(features[label], tf.float32), [-1, 1])
+        return {name: features[name] for name in wanted}, answer
 
     examples = _records(files.paths)
     if cache:

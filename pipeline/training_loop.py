@@ -37,10 +37,13 @@ class Progress:
     best_loss: float = math.inf
     history: tuple[dict[str, float], ...] = ()
 
+    def stalled(self, hyperparameters: Hyperparameters) -> bool:
+        """Whether the validation loss has not improved for as many passes as there is patience for."""
+        return self.epoch > 0 and self.epoch - self.best_epoch >= hyperparameters.patience
+
     def stopped(self, hyperparameters: Hyperparameters) -> bool:
         """Whether no further pass is due."""
-        waited = self.epoch - self.best_epoch
-        return self.epoch >= hyperparameters.epochs or (self.epoch > 0 and waited >= hyperparameters.patience)
+        return self.epoch >= hyperparameters.epochs or self.stalled(hyperparameters)
 
 
 class Loop:
@@ -81,7 +84,10 @@ class Loop:
         validate: "tf.data.Dataset",
         report: Callable[["keras.Model", dict[str, float], int], None],
     ) -> Progress:
-        """Trains until early stopping or the last epoch, then puts the best weights back.
+        """Trains until early stopping or the last epoch.
+
+        Stopped early, the model gets its best weights back. At the end of the schedule it keeps its last ones: the
+        learning rate has come to rest there, and the best of several noisy looks at few held-out records is luck.
 
         Args:
             train: shuffled batches of (features, label [batch, 1]); a new order each pass.
@@ -105,7 +111,7 @@ class Loop:
             progress = self._advance(progress, row)
             if self.chief:
                 report(self.model, row, progress.epoch)
-        if progress.best_epoch:
+        if progress.stalled(self.hyperparameters):
             self._set_weights(self.folder / "best.npz")
         return progress
 
