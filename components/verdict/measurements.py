@@ -25,7 +25,10 @@ def read(evaluation: str) -> list[Measurement]:
     """
     import tensorflow_model_analysis as tfma
 
-    return list(measurements(tfma.load_metrics(evaluation)))
+    found = list(measurements(tfma.load_metrics(evaluation)))
+    if not found:
+        raise FileNotFoundError(f"expected TFMA's metrics in {evaluation}; there are none that a gate can name")
+    return found
 
 
 def measurements(slices: Iterable[Any]) -> Iterator[Measurement]:
