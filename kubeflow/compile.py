@@ -59,7 +59,8 @@ def compile_task(options: argparse.Namespace) -> Path:
 
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-    from pipeline.graph import Places, Records, create_pipeline
+    from pipeline.graph import create_pipeline
+    from pipeline.whereabouts import Places, Records
 
     pipeline = create_pipeline(
         task,

@@ -4,8 +4,8 @@ The honest way to compare two versions of a task: no record of the scored span w
 back from the score.
 """
 
-from datetime import UTC, datetime
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -1,9 +1,8 @@
 """The line itself: every node, in the order in which data meets it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
-import tensorflow_model_analysis  # noqa: F401 - TFX's Evaluator looks for it when it is declared
-from tfx.components import Evaluator, Trainer, Transform
+from tfx.components import Trainer, Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -14,6 +13,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components.curated_schema.component import CuratedSchema
 from components.data_gate.component import DataGate
+from components.evaluator.component import ColumnarEvaluator
 from components.example_gen.component import span_examples
 from components.rollout_pusher.component import RolloutPusher
 from components.serving_check.component import ServingCheck
@@ -22,41 +22,9 @@ from components.statistics_gen.component import span_statistics
 from components.verdict.component import Verdict
 from pipeline.environment import Environment
 from pipeline.evaluation import eval_config
-from pipeline.fingerprint import Fingerprint
-from pipeline.task import Hyperparameters, Task
+from pipeline.task import Task
 from pipeline.training import custom_config
-
-
-@dataclass(frozen=True)
-class Records:
-    """Raw records on disk.
-
-    Attributes:
-        root: the folder of `span-<N>/`; any tf.io.gfile path.
-        window: the spans to learn from, ascending; the last one is the newest.
-        schema_text: the curated schema (pbtxt).
-        fingerprint: of all that the run is made from.
-    """
-
-    root: str
-    window: tuple[int, ...]
-    schema_text: str
-    fingerprint: Fingerprint
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a run leaves things: folders, or any tf.io.gfile paths.
-
-    Attributes:
-        artifacts: what nodes write.
-        models: TF Serving's base path of this task's model.
-        metadata: the SQLite file of MLMD; "" where the orchestrator brings its own store.
-    """
-
-    artifacts: str
-    models: str
-    metadata: str = ""
+from pipeline.whereabouts import Places, Records
 
 
 def create_pipeline(
@@ -96,7 +64,7 @@ def create_pipeline(
         newest_examples=examples[newest].outputs["examples"],
     )
 
-    # Train on every span, evaluate on the newest one's held-out users.
+    # Train on every span, evaluate on the newest one's held-out groups.
     window = SpanWindowExamples({span: node.outputs["examples"] for span, node in examples.items()})
     window.add_upstream_node(gate)
 
@@ -111,6 +79,7 @@ def create_pipeline(
         custom_config={"code": fingerprint.features},
     )
 
+    # One loop for one device or many; exports the three signatures of every model.
     trainer = Trainer(
         examples=window.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -118,32 +87,11 @@ def create_pipeline(
         run_fn="pipeline.training.run_fn",
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config=training_config(task, environment, fingerprint),
+        custom_config=custom_config(task, environment, fingerprint),
     )
-    nodes: list[BaseNode] = [schema, *examples.values(), *statistics.values(), gate, window, transform, trainer]
-    if judged:
-        nodes += _judging(task, records, places, window, schema, trainer)
-
-    metadata = sqlite_metadata_connection_config(places.metadata) if places.metadata else None
-    return Pipeline(
-        pipeline_name=task.name,
-        pipeline_root=places.artifacts,
-        components=nodes,
-        enable_cache=True,
-        metadata_connection_config=metadata,
-        beam_pipeline_args=list(environment.beam_args),
-    )
-
-
-def _judging(
-    task: Task,
-    records: Records,
-    places: Places,
-    window: SpanWindowExamples,
-    schema: BaseNode,
-    trainer: Trainer,
-) -> list[BaseNode]:
-    model, fingerprint = trainer.outputs["model"], records.fingerprint
+    learning = [schema, *examples.values(), *statistics.values(), gate, window, transform, trainer]
+    if not judged:
+        return _pipeline(task, environment, places, learning)
 
     # The newest blessed model of this task, if there is one.
     baseline = Resolver(
@@ -153,9 +101,9 @@ def _judging(
     ).with_id("Baseline")
 
     # TFMA measures candidate and baseline on the same records ...
-    evaluator = Evaluator(
+    evaluator = ColumnarEvaluator(
         examples=window.outputs["examples"],
-        model=model,
+        model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(task),
         example_splits=["eval"],
@@ -167,7 +115,7 @@ def _judging(
         gates=task.gates,
         code=fingerprint.line_code,
         evaluation=evaluator.outputs["evaluation"],
-        model=model,
+        model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
     )
 
@@ -176,7 +124,7 @@ def _judging(
         task=task.name,
         batch_1_p99_ms=task.latency.batch_1_p99_ms,
         batch_64_p99_ms=task.latency.batch_64_p99_ms,
-        model=model,
+        model=trainer.outputs["model"],
         examples=window.outputs["examples"],
         schema=schema.outputs["schema"],
     )
@@ -187,29 +135,16 @@ def _judging(
         models_base=places.models,
         keep_versions=task.keep_versions,
         lineage={"spans": list(records.window), **asdict(fingerprint)},
-        model=model,
+        model=trainer.outputs["model"],
         blessing=verdict.outputs["blessing"],
         check=check.outputs["blessing"],
         examples=window.outputs["examples"],
         schema=schema.outputs["schema"],
     )
-    return [baseline, evaluator, verdict, check, pusher]
+    return _pipeline(task, environment, places, [*learning, baseline, evaluator, verdict, check, pusher])
 
 
-def training_config(task: Task, environment: Environment, fingerprint: Fingerprint) -> dict[str, str]:
-    """What `pipeline.training.run_fn` is told; the environment may override sizes, passes and seed."""
-    options = environment.training
-    overrides = {name: getattr(options, name) for name in ("batch_size", "epochs", "seed")}
-    parameters: Hyperparameters = replace(
-        task.hyperparameters, **{name: value for name, value in overrides.items() if value is not None}
-    )
-    return custom_config(
-        {
-            "task": task.name,
-            "build_model": task.build_model,
-            "label": task.label,
-            "hyperparameters": asdict(parameters),
-            "options": asdict(options),
-            "fingerprint": fingerprint.training,
-        }
-    )
+def _pipeline(task: Task, environment: Environment, places: Places, nodes: list[BaseNode]) -> Pipeline:
+    metadata = sqlite_metadata_connection_config(places.metadata) if places.metadata else None
+    settings = {"metadata_connection_config": metadata, "beam_pipeline_args": list(environment.beam_args)}
+    return Pipeline(task.name, places.artifacts, components=nodes, enable_cache=True, **settings)

@@ -1,9 +1,9 @@
 """`python -m pipeline run TASK`: one whole run of the line on this machine, from records to a told result."""
 
 import dataclasses
-from datetime import UTC, datetime
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,8 @@ def _execute(
     log: Path,
 ) -> "tuple[list[NodeRun], str | None]":
     from pipeline import local, metadata, preflight_sample
-    from pipeline.graph import Places, Records, create_pipeline
+    from pipeline.graph import create_pipeline
+    from pipeline.whereabouts import Places, Records
 
     environment = load_environment(options.environment)
     schema_text = task.schema_file.read_text(encoding="utf-8")

@@ -10,10 +10,11 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.environment import TrainingOptions
-from pipeline.task import Hyperparameters, load
+from pipeline.environment import Environment, TrainingOptions
+from pipeline.fingerprint import Fingerprint
+from pipeline.task import Hyperparameters, Task, load
 from serving.home import home
 
 if TYPE_CHECKING:
@@ -217,6 +218,20 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def custom_config(values: dict[str, Any]) -> dict[str, str]:
-    """What the graph hands to `run_fn`: one JSON text, which TFX can keep as an execution property."""
-    return {"training_job": json.dumps(values, sort_keys=True)}
+def custom_config(task: Task, environment: Environment, fingerprint: Fingerprint) -> dict[str, str]:
+    """What the graph tells `run_fn`: one JSON text, which TFX can keep as an execution property.
+
+    The environment may override the batch size, the epochs and the seed of the task.
+    """
+    options = environment.training
+    chosen = {name: getattr(options, name) for name in ("batch_size", "epochs", "seed")}
+    overrides = {name: value for name, value in chosen.items() if value is not None}
+    content = {
+        "task": task.name,
+        "build_model": task.build_model,
+        "label": task.label,
+        "hyperparameters": asdict(replace(task.hyperparameters, **overrides)),
+        "options": asdict(options),
+        "fingerprint": fingerprint.training,
+    }
+    return {"training_job": json.dumps(content, sort_keys=True)}

@@ -26,10 +26,7 @@ from pathlib import Path
 from pipeline import training
 job = training.TrainingJob.from_json(Path(sys.argv[1]).read_text())
 training.run_fn(type("FnArgs", (), {
-    "custom_config": training.custom_config({
-        "task": job.task, "build_model": job.build_model, "label": job.label, "fingerprint": job.fingerprint,
-        "hyperparameters": __import__("dataclasses").asdict(job.hyperparameters),
-        "options": __import__("dataclasses").asdict(job.options)}),
+    "custom_config": {"training_job": job.to_json()},
     "train_files": job.train_files, "eval_files": job.eval_files, "transform_output": job.transform_output,
     "schema_path": job.schema_path, "serving_model_dir": job.serving_model_dir, "model_run_dir": job.model_run_dir,
 }))
