@@ -68,6 +68,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1; got {value}")
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"seed is at least 0; got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,10 @@ def _build(kind: type[_Options], content: Any, where: str) -> _Options:
     for key, value in content.items():
         if key not in kinds:
             near = difflib.get_close_matches(str(key), kinds, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise InputError(f"{where}: unknown key {key!r}{hint} Known keys: {', '.join(sorted(kinds))}")
         if dataclasses.is_dataclass(kinds[key]):
-            values[key] = _build(kinds[key], value or {}, f"{where}: {key}")
+            values[key] = _build(kinds[key], {} if value is None else value, f"{where}: {key}")
         else:
             values[key] = _checked(value, str(kinds[key]), f"{where}: {key}")
     try:

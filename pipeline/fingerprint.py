@@ -85,7 +85,10 @@ def of(task: Task, environment: Environment, spans_digest: str, window: tuple[in
 def _folder_of(dotted: str) -> Path:
     """The folder of the module that holds a function."""
     module = dotted.rpartition(".")[0]
-    found = importlib.util.find_spec(module)
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # no such package around it; no module named at all
+        found = None
     if found is None or found.origin is None:
         raise FileNotFoundError(f"there is no module {module} (named by {dotted})")
     return Path(found.origin).parent

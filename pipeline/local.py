@@ -1,6 +1,7 @@
 """Runs a pipeline on this machine with TFX's LocalDagRunner, saying which node is at work."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ class NodeError(Exception):
         self.node = node
 
 
+def kind_of(node: str) -> str:
+    """The node's name without its span."""
+    return re.sub(r"-span-\d+$", "", node)
+
+
 def run(pipeline: "Pipeline", run_id: str, say: Callable[[str], None], log: Path) -> None:
     """Runs every node in order; returns when the last one has.
 
@@ -28,7 +34,7 @@ def run(pipeline: "Pipeline", run_id: str, say: Callable[[str], None], log: Path
     Args:
         pipeline: with a metadata connection.
         run_id: this run's name in MLMD.
-        say: told of each node as it starts.
+        say: told of each node as it starts; of the nodes of single spans, which follow one another, only once.
         log: where TFX's, Beam's and TensorFlow's own words go.
 
     Raises:
@@ -47,8 +53,9 @@ def run(pipeline: "Pipeline", run_id: str, say: Callable[[str], None], log: Path
 
         def launch(self) -> object:
             nonlocal at_work
-            at_work = self._pipeline_node.node_info.id
-            say(f"[{time.monotonic() - began:6.1f} s] {at_work}")
+            before, at_work = at_work, self._pipeline_node.node_info.id
+            if kind_of(at_work) != kind_of(before):
+                say(f"[{time.monotonic() - began:6.1f} s] {kind_of(at_work)}")
             return super().launch()
 
     with _logged_to(log), mock.patch.object(launcher, "Launcher", Watched):

@@ -1,12 +1,12 @@
 """What a run says at its end: its nodes, the verdict, where the model is, and three answers of it."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.local import kind_of
 from pipeline.metadata import CACHED, COMPLETE, NodeRun
 from pipeline.task import Task
 from serving.home import home, models_dir
@@ -108,7 +108,7 @@ def fold(nodes: Sequence[NodeRun]) -> dict[str, list[NodeRun]]:
     """Nodes by name, those of single spans under their common name, in order of appearance."""
     folded: dict[str, list[NodeRun]] = {}
     for one in nodes:
-        folded.setdefault(re.sub(r"-span-\d+$", "", one.node), []).append(one)
+        folded.setdefault(kind_of(one.node), []).append(one)
     return folded
 
 

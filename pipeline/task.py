@@ -58,10 +58,14 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """The p99 latency that the serving check allows, in milliseconds, by batch size."""
+    """The p99 latency that the serving check allows, in milliseconds, by batch size.
 
-    batch_1_p99_ms: float = 50.0
-    batch_64_p99_ms: float = 150.0
+    It is measured on the machine that trains, which may be a busy laptop: a bound against models that are slow, not a
+    promise to users.
+    """
+
+    batch_1_p99_ms: float = 100.0
+    batch_64_p99_ms: float = 250.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ def load(dotted: str) -> Callable[..., Any]:
     import importlib
 
     module_name, _, name = dotted.rpartition(".")
+    if not module_name:
+        raise ImportError(f"expected the dotted path of a function, such as package.module.function; got {dotted!r}")
     function = getattr(importlib.import_module(module_name), name, None)
     if not callable(function):
         raise ImportError(f"{module_name} has no function {name!r} (asked for as {dotted})")

@@ -12,6 +12,7 @@ from serving.probe.model import Ask, LoadedModel
 from serving.probe.request import Array, Records, Request, to_plain
 from serving.probe.signature import EXAMPLES, UnfitError, fit
 
+ROUNDS = 3
 RAW, SERIALIZED = "serving_default", "serving_examples"
 
 
@@ -19,7 +20,7 @@ def measure(directory: str, request: Request) -> dict[str, Any]:
     """Load and ask. Returns what the probe prints:
 
     load_s: seconds; answers: signature -> output -> array (see request.to_plain), records in their order;
-    latency_ms: batch size (text) -> {p50, p99, calls} of calls of serving_default.
+    latency_ms: batch size (text) -> {p50, p99, calls} of calls of serving_default, in the quickest of three rounds.
 
     Raises:
         UnfitError: the model lacks a signature, takes something else, or answers not one row a record.
@@ -40,7 +41,12 @@ def measure(directory: str, request: Request) -> dict[str, Any]:
     latency_ms = {}
     for size in request.batch_sizes:
         columns = fit(records.largest_group.batch(size), wanted, RAW)
-        latency_ms[str(size)] = timed(partial(raw, columns), request.calls, request.warm_up_calls)
+        rounds = [
+            timed(partial(raw, columns), request.calls, 0 if again else request.warm_up_calls)
+            for again in range(ROUNDS)
+        ]
+        # What other processes of this machine did meanwhile is not the model's: the least disturbed round counts.
+        latency_ms[str(size)] = min(rounds, key=lambda one: one["p99"])
     plain = {name: {key: to_plain(array) for key, array in output.items()} for name, output in answers.items()}
     return {"load_s": load_s, "answers": plain, "latency_ms": latency_ms}
 
