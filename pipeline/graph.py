@@ -134,7 +134,7 @@ def create_pipeline(
         task=task.name,
         models_base=places.models,
         keep_versions=task.keep_versions,
-        lineage={"spans": list(records.window), **asdict(fingerprint)},
+        lineage={"spans": list(records.window), "fingerprint": asdict(fingerprint)},
         model=trainer.outputs["model"],
         blessing=verdict.outputs["blessing"],
         check=check.outputs["blessing"],

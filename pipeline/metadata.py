@@ -112,9 +112,10 @@ def _why(store: "mlmd.MetadataStore", node: Any, execution: Any) -> str:
     last = max(before, key=lambda one: one.id)
     inputs, earlier = _inputs(store, execution.id), _inputs(store, last.id)
     fresh = [name for name in sorted(inputs) if inputs[name] != earlier.get(name)]
-    if fresh or inputs.keys() != earlier.keys():
-        names = sorted({name.partition("_")[0] if name[-1:].isdigit() else name for name in fresh}) or ["fewer inputs"]
-        return "new " + ", ".join(names)
+    if fresh:
+        return "new " + ", ".join(sorted({name.partition("_")[0] if name[-1:].isdigit() else name for name in fresh}))
+    if inputs.keys() != earlier.keys():
+        return "fewer inputs"
     settings = sorted(
         name
         for name, value in execution.custom_properties.items()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serving.ledger import Ledger
 
 PUSHED = "PUSHED"  # of components.rollout_pusher.push, which is heavier to import than the word
+EXPORTED = "Format-Serving"  # TFX's folder of the SavedModel in a Model artifact
 
 
 def bless(run: str, reason: str) -> int:
@@ -33,7 +34,7 @@ def bless(run: str, reason: str) -> int:
         if not started:
             known = [one.run for one in ledger.decisions(kind="run_started", newest_first=True, limit=3)]
             raise InputError(f"no run {run!r} in the ledger; the latest are {', '.join(map(str, known)) or 'none'}")
-        task = find(started[0].task)
+        task = find(started[0].evidence.get("asked_for", started[0].task))
         with only_run(task.name):
             store = metadata.open_store(str(home() / "metadata.sqlite"))
             nodes = metadata.nodes_of_run(store, run)
@@ -45,9 +46,10 @@ def bless(run: str, reason: str) -> int:
             earlier = [one for one in ledger.decisions(run=run, kind="push") if one.verdict == PUSHED]
             if earlier:
                 raise InputError(f"the model of run {run} is pushed already: version {earlier[-1].version}")
+            parts = _parts_of(run, nodes)
             said = blessing.properties.get("verdict")
             ledger.record("override", task.name, "BLESSED", {"verdict": said}, run, actor=who(), reason=reason)
-            version = _push(task, run, nodes, ledger, reason)
+            version = _push(task, run, parts, ledger, reason)
             _set_blessed(store, blessing.id, 1)
     print(f"{task.name}: version {version} pushed to {models_dir(task.name)}; recorded as an override by {who()}")
     return 0
@@ -86,27 +88,29 @@ def rebaseline(task_name: str, version: int | None, reason: str) -> int:
     return 0
 
 
-def _push(task: "Task", run: str, nodes: "list[metadata.NodeRun]", ledger: "Ledger", reason: str) -> int:
+def _parts_of(run: str, nodes: "list[metadata.NodeRun]") -> "dict[str, metadata.Artifact]":
+    """What a push needs of a run: `model`, `examples` and `schema`, all still there."""
+    parts = {}
+    for name, node in (("model", "Trainer"), ("examples", "SpanWindow"), ("schema", "CuratedSchema")):
+        found = metadata.latest_output(nodes, node, name)
+        if found is None:
+            raise InputError(f"run {run} has no judged model to bless; `python -m pipeline runs` shows how it ended")
+        parts[name] = found
+    exported = Path(parts["model"].uri, EXPORTED)
+    if not exported.is_dir():
+        raise InputError(f"the model of run {run} is no longer at {exported}: run the line again")
+    return parts
+
+
+def _push(task: "Task", run: str, parts: "dict[str, metadata.Artifact]", ledger: "Ledger", reason: str) -> int:
     """The same push as the line's own node, with the person's reason in the lineage."""
     from components.rollout_pusher.push import push
     from components.rollout_pusher.warmup import warmup_requests
     from components.serving_check import raw_records
     from pipeline.signatures import read_schema
 
-    found = {
-        name: metadata.latest_output(nodes, node, output)
-        for name, node, output in (
-            ("model", "Trainer", "model"),
-            ("examples", "SpanWindow", "examples"),
-            ("schema", "CuratedSchema", "schema"),
-        )
-    }
-    model, examples, schema = found["model"], found["examples"], found["schema"]
-    if model is None or examples is None or schema is None:
-        raise InputError(f"run {run} has no judged model to bless; `python -m pipeline runs` shows how it ended")
-    exported = Path(model.uri, "Format-Serving")
-    if not exported.is_dir():
-        raise InputError(f"the model of run {run} is no longer at {exported}: run the line again")
+    model, examples, schema = parts["model"], parts["examples"], parts["schema"]
+    exported = Path(model.uri, EXPORTED)
     records = raw_records.read(f"{examples.uri}/Split-eval", read_schema(f"{schema.uri}/schema.pbtxt"), 256)
     return push(
         exported,

@@ -28,7 +28,8 @@ def check(preprocessing_fn: str, examples: "list[bytes]", schema: "schema_pb2.Sc
         label: the transformed label that must be among the outputs.
 
     Raises:
-        InputError: the function failed, naming its line and the raw features it had; or an output is unfit.
+        InputError: the function failed, naming its line and the raw features it had; or an output is unfit; or the
+            schema says of a feature what tf.Transform cannot use.
     """
     import tensorflow as tf
     from tensorflow_transform.tf_metadata import schema_utils
@@ -39,7 +40,14 @@ def check(preprocessing_fn: str, examples: "list[bytes]", schema: "schema_pb2.Sc
         function = load(preprocessing_fn)
     except ImportError as error:
         raise InputError(f"{preprocessing_fn} cannot be loaded: {error}") from error
-    raw = _Watched(tf.io.parse_example(examples, schema_utils.schema_as_feature_spec(schema).feature_spec))
+    try:
+        spec = schema_utils.schema_as_feature_spec(schema).feature_spec
+    except ValueError as error:
+        raise InputError(f"the schema cannot be used for training: {' '.join(str(error).split())}") from error
+    try:
+        raw = _Watched(tf.io.parse_example(examples, spec))
+    except tf.errors.InvalidArgumentError:
+        return  # a required value is missing: the data gate says which, where and how often
     with _stand_ins():
         try:
             outputs = function(raw)

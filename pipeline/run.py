@@ -60,17 +60,18 @@ def run(options: RunOptions) -> int:
 
 
 def _nothing_to_do(ledger: "Ledger", task: Task, now: fingerprint.Fingerprint) -> int | None:
-    """The exit code of the last finished run if it was made from the same things and its result still stands."""
-    finished = ledger.decisions(task=task.name, kind="run_finished", newest_first=True, limit=1)
-    if not finished or finished[0].verdict not in ("pushed", "not blessed"):
+    """The exit code of the last judged run if it was made from the same things and its result still stands."""
+    finished = ledger.decisions(task=task.name, kind="run_finished", newest_first=True)
+    last = next((one for one in finished if one.verdict in ("pushed", "not blessed")), None)
+    if last is None or now.changed_from(dict(last.evidence.get("fingerprint", {}))):
         return None
-    last = finished[0]
-    if now.changed_from(dict(last.evidence.get("fingerprint", {}))):
+    # Not the run's own word: a person may have blessed its model since.
+    pushes = [one for one in ledger.decisions(task=task.name, kind="push", run=last.run) if one.verdict == "PUSHED"]
+    version = pushes[-1].version if pushes else last.version
+    pushed = version is not None
+    if pushed and not (models_dir(task.name) / str(version)).is_dir():
         return None
-    pushed = last.verdict == "pushed"
-    if pushed and not (models_dir(task.name) / str(last.version)).is_dir():
-        return None
-    result = f"version {last.version} is in {models_dir(task.name)}" if pushed else "its model was not blessed"
+    result = f"version {version} is in {models_dir(task.name)}" if pushed else "its model was not blessed"
     print(f"{task.name}: nothing has changed since run {last.run} ({last.time:%Y-%m-%d %H:%M} UTC); {result}.")
     print("A new span, or a change of schema, code, options or libraries would make it run; --force runs it anyway.")
     return PUSHED if pushed else NOT_BLESSED
@@ -154,7 +155,12 @@ def _execute(
         Places(str(home() / "artifacts"), str(models_dir(task.name)), str(store)),
         judged,
     )
-    evidence = {"spans": list(chosen.window), "root": str(chosen.root), "environment": environment.name}
+    evidence = {
+        "spans": list(chosen.window),
+        "root": str(chosen.root),
+        "environment": environment.name,
+        "asked_for": options.task,  # a task that lives elsewhere is only found by the path of its module
+    }
     ledger.record("run_started", task.name, "started", evidence, run_id)
     problem = None
     try:

@@ -78,7 +78,9 @@ def _made_from(task: Task, schema: Any) -> dict[str, list[str]]:
     graph, inputs, outputs = traced
     touched: dict[str, list[str]] = {}
     for name in sorted(outputs):
-        for raw in graph_tools.get_dependent_inputs(graph, inputs, {name: outputs[name]}):
+        # A traced output is an Identity that also waits for every table's initialisation: look through it.
+        made = outputs[name].op.inputs[0]
+        for raw in graph_tools.get_dependent_inputs(graph, inputs, {name: made}):
             touched.setdefault(raw, []).append(name)
     return touched
 
