@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pipeline.run import runs_of
-from pipeline.summary import console_of, live_version, verdict_table
+from pipeline.summary import console_of, live_version, told, verdict_table
 from pipeline.tasks import find
 from serving.home import models_dir
 from serving.ledger import open_ledger
@@ -45,7 +45,7 @@ def why(task_name: str) -> int:
     with open_ledger() as ledger:
         every = ledger.decisions(task=task.name)
     pushes = [one for one in every if one.kind == "push" and one.version == version and one.verdict == "PUSHED"]
-    console.print(f"[bold]{task.name} version {version}[/bold] is the newest in {models_dir(task.name)}")
+    console.print(told((f"{task.name} version {version}", "bold"), f" is the newest in {models_dir(task.name)}"))
     if not pushes:
         console.print("The ledger has no push of it: it was put there by other means.")
         return 0
@@ -60,14 +60,13 @@ def why(task_name: str) -> int:
 
 
 def _tell(console: "Console", one: "Decision") -> None:
-    console.print(
-        f"{one.time:%Y-%m-%d %H:%M:%S} {one.kind.replace('_', ' ')}: [bold]{one.verdict}[/bold] by {one.actor}"
-    )
+    when = f"{one.time:%Y-%m-%d %H:%M:%S} {one.kind.replace('_', ' ')}: "
+    console.print(told(when, (one.verdict, "bold"), f" by {one.actor}"))
     if one.reason:
-        console.print(f"    reason: {one.reason}", markup=False)
+        console.print(f"    reason: {one.reason}")
     evidence: dict[str, Any] = one.evidence
     for reason in evidence.get("reasons") or []:
-        console.print(f"    {reason}", markup=False)
+        console.print(f"    {reason}")
     if one.kind == "run_started" and evidence.get("spans"):
         console.print(f"    spans {evidence['spans'][0]} to {evidence['spans'][-1]} of {evidence.get('root')}")
     if one.kind == "verdict" and evidence.get("results"):

@@ -44,8 +44,14 @@ def run(pipeline: "Pipeline", run_id: str, say: Callable[[str], None], log: Path
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
+    from components.beam_fixed_cost import cheaper_pipelines
+
     compiled = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    for node in compiled.nodes:
+        # What the cache says was pushed may have been removed since; where it was not, pushing again changes nothing.
+        if node.pipeline_node.node_info.id == "RolloutPusher":
+            node.pipeline_node.execution_options.caching_options.enable_cache = False
     began, at_work = time.monotonic(), ""
 
     class Watched(launcher.Launcher):
@@ -58,7 +64,7 @@ def run(pipeline: "Pipeline", run_id: str, say: Callable[[str], None], log: Path
                 say(f"[{time.monotonic() - began:6.1f} s] {kind_of(at_work)}")
             return super().launch()
 
-    with _logged_to(log), mock.patch.object(launcher, "Launcher", Watched):
+    with _logged_to(log), cheaper_pipelines(), mock.patch.object(launcher, "Launcher", Watched):
         try:
             LocalDagRunner().run_with_ir(compiled)
         except Exception as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.verdict.judge import TOO_FEW
 from pipeline.local import kind_of
 from pipeline.metadata import CACHED, COMPLETE, NodeRun
 from pipeline.task import Task
@@ -65,22 +66,33 @@ def show(task: Task, nodes: Sequence[NodeRun], outcome: Outcome, seconds: float)
     console.print(nodes_table(nodes))
     if outcome.judged:
         console.print(verdict_table(outcome.judged))
-        console.print(f"verdict: [bold]{outcome.judged['verdict']}[/bold] — {'; '.join(outcome.judged['reasons'])}")
+        reasons = "; ".join(outcome.judged["reasons"])
+        console.print(told("verdict: ", (outcome.judged["verdict"], "bold"), f" — {reasons}"))
     if outcome.version is not None:
         path = models_dir(task.name) / str(outcome.version)
         console.print(f"pushed: version {outcome.version} at {path}")
         _show_answers(console, task, path)
     for reason in outcome.reasons:
-        console.print(f"{outcome.verdict}: {reason}", markup=False)
+        console.print(f"{outcome.verdict}: {reason}")
     console.print(f"{seconds:.0f} s; `python -m pipeline why {task.name}` tells why the live version is live")
 
 
 def console_of() -> Any:
-    """The screen; wide enough for the tables where the output is a file or a pipe."""
+    """The screen; wide enough for the tables where the output is a file or a pipe.
+
+    No markup: what is shown holds users' values and errors' words, and `[/a/path]` is not the end of a style.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDTH)
+
+
+def told(*parts: str | tuple[str, str]) -> Any:
+    """One line of plain texts and of (text, style)."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
 
 
 def nodes_table(nodes: Sequence[NodeRun]) -> Any:
@@ -113,13 +125,18 @@ def fold(nodes: Sequence[NodeRun]) -> dict[str, list[NodeRun]]:
 
 
 def verdict_table(judged: dict[str, Any]) -> Any:
-    """A rich table: a row a bound that was looked at; failures first, then the overall slice, then the rest."""
+    """A rich table: a row a bound that was judged; failures first, then the overall slice, then the rest."""
     from rich.table import Table
 
     table = Table(title="gates", title_justify="left")
     for column in ("slice", "metric", "bound", "measured", "95 % interval", "examples", "outcome"):
         table.add_column(column, justify="right" if column in ("measured", "examples") else "left")
-    for row in sorted(judged["results"], key=lambda row: (row["outcome"] != "fail", len(row["slice"]) > 0)):
+    rows = [row for row in judged["results"] if row["outcome"] != TOO_FEW]
+    if len(rows) < len(judged["results"]):
+        hidden = len(judged["results"]) - len(rows)
+        table.caption = f"{hidden} bounds on slices with too few examples were not judged; verdict.json has them"
+        table.caption_justify = "left"
+    for row in sorted(rows, key=lambda row: (row["outcome"] != "fail", len(row["slice"]) > 0)):
         key = ", ".join(f"{name}={value}" for name, value in row["slice"]) or "overall"
         measured = row["measured"]
         interval = (
@@ -141,7 +158,7 @@ def _show_answers(console: Any, task: Task, version: Path) -> None:
     from pipeline.answers import three_answers
 
     for record, score in three_answers(version):
-        console.print(f"  {json.dumps(record, ensure_ascii=False)} -> score {score:.4f}", markup=False)
+        console.print(f"  {json.dumps(record, ensure_ascii=False)} -> score {score:.4f}")
 
 
 def live_version(task: str) -> int | None:
@@ -151,4 +168,4 @@ def live_version(task: str) -> int | None:
     return max(versions, default=None)
 
 
-__all__ = ["Outcome", "fold", "home", "live_version", "nodes_table", "outcome_of", "show", "verdict_table"]
+__all__ = ["Outcome", "fold", "home", "live_version", "nodes_table", "outcome_of", "show", "told", "verdict_table"]
