@@ -142,7 +142,7 @@ def verdict_table(judged: dict[str, Any]) -> Any:
         interval = (
             f"{_number(measured['lower'])} to {_number(measured['upper'])}" if measured["lower"] is not None else ""
         )
-        bound = f"{row['bound'].replace('_', ' ')} {row['limit']:g}"
+        bound = f"{row['bound'].replace('_', ' ')} {abs(row['limit']):g}"
         table.add_row(
             key, row["metric"], bound, _number(measured["value"]), interval, str(row["examples"]), row["outcome"]
         )
