@@ -50,7 +50,8 @@ def compile_task(options: argparse.Namespace) -> Path:
     if options.window and options.data:
         window, root, digest = _window(options.window), options.data, options.window
     else:
-        chosen = records.choose(task, None, None, None)
+        here = options.data if options.data and Path(options.data).is_dir() else None
+        chosen = records.choose(task, here, None, None)
         window = _window(options.window) if options.window else chosen.window
         root, digest = options.data or str(chosen.root), chosen.digest
     made_from = fingerprint.of(task, environment, digest, window)

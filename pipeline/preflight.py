@@ -38,7 +38,7 @@ def check(preprocessing_fn: str, examples: "list[bytes]", schema: "schema_pb2.Sc
 
     try:
         function = load(preprocessing_fn)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise InputError(f"{preprocessing_fn} cannot be loaded: {error}") from error
     try:
         spec = schema_utils.schema_as_feature_spec(schema).feature_spec

@@ -12,18 +12,22 @@ def show(task_name: str, data: str | None, span: int | None) -> int:
     """Prints the diff; returns 0, whether there is one or not.
 
     Raises:
-        InputError: the span does not exist or cannot be read at all.
+        InputError: the span does not exist or cannot be read at all, or the schema is not one.
     """
+    task = find(task_name)
+    chosen = records.choose(task, data, span, None)
+    number = chosen.window[-1]
+
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from components.data_gate.schema_diff import schema_diff
 
-    task = find(task_name)
-    chosen = records.choose(task, data, span, None)
-    number = chosen.window[-1]
-    text = task.schema_file.read_text(encoding="utf-8")
-    schema = text_format.Parse(text, schema_pb2.Schema())
+    try:
+        text = task.schema_file.read_text(encoding="utf-8")
+        schema = text_format.Parse(text, schema_pb2.Schema())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise InputError(f"{task.schema_file} is not a schema in text format: {error}") from None
     difference = schema_diff(
         text,
         [_statistics(chosen, number, schema)],

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.task import Gate, SpanWindow, Task, load
@@ -40,6 +40,7 @@ def test_the_schema_is_the_tasks_own_or_the_named_one() -> None:
     assert replace(TASK, schema_path=Path("/x.pbtxt")).schema_file == Path("/x.pbtxt")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(1, 30), st.integers(1, 40))
 def test_a_window_is_the_newest_spans_in_order(first: int, count: int, latest: int) -> None:
     spans = tuple(range(first, first + count))

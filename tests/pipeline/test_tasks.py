@@ -9,7 +9,9 @@ from serving.errors import InputError
 
 DECLARATION = """
 from pipeline.task import Gate, Task
-TASK = Task(name="mine", question="?", label="a", split_by="b", gates=({gates}), preprocessing_fn="a.b", build_model="a.c")
+TASK = Task(
+    name="mine", question="?", label="a", split_by="b", gates=({gates}), preprocessing_fn="a.b", build_model="a.c"
+)
 """
 
 
@@ -54,6 +56,7 @@ def test_a_task_that_lives_elsewhere_is_found_by_its_dotted_path(package: Path) 
     ("content", "expected"),
     [
         (DECLARATION.format(gates=""), "task 'mine' has no gates"),
+        (DECLARATION.format(gates="").replace("label", "lable"), "unexpected keyword argument 'lable'"),
         ("TASK = 3", r"their_tasks.mine.TASK is a int, expected a pipeline.task.Task"),
         ("task = 3", "their_tasks.mine declares no TASK"),
         ("import no_such_package_anywhere", "there is no module no_such_package_anywhere"),
