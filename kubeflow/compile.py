@@ -28,7 +28,7 @@ def main() -> int:
 
     try:
         print(compile_task(options))
-    except (InputError, DataInputError) as error:
+    except (InputError, DataInputError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -94,11 +94,13 @@ def multi_valued(schema: "schema_pb2.Schema") -> frozenset[str]:
 
 
 def column_spec(feature: Any, name: str) -> "tf.TensorSpec":
-    """A raw column as a client sends it: [batch] where a value is required, else [batch, values]."""
+    """A raw column as a client sends it: [batch] where one value is required, else [batch, values]."""
     import tensorflow as tf
 
-    shape = [None] if isinstance(feature, tf.io.FixedLenFeature) else [None, None]
-    return tf.TensorSpec(shape, feature.dtype, name=name)
+    if not isinstance(feature, tf.io.FixedLenFeature):
+        return tf.TensorSpec([None, None], feature.dtype, name=name)
+    one_value = all(size == 1 for size in feature.shape)
+    return tf.TensorSpec([None] if one_value else [None, *feature.shape], feature.dtype, name=name)
 
 
 def _parsed(column: "tf.Tensor", feature: Any, is_list: bool) -> "tf.Tensor | tf.SparseTensor":
