@@ -1,10 +1,10 @@
 """Makes small Beam pipelines on the in-process runner cheaper to build: two answers that Beam computes anew each time.
 
-Analysing 8,000 records with tf.Transform takes some 4 s of CPU, and 80,000 hardly more: building and starting the
-pipeline is the price. A good quarter of it goes into asking Python 40,000 times for the signatures of the same few
-methods (`get_dofn_specs` looks at every method of every DoFn, many times over), and into 1,500 argument parsers that
-each read the same flags again (`PipelineOptions.view_as`). Both are pure, so `cheaper_pipelines` remembers their
-results while it is entered, and forgets them after.
+What a laptop pays for a Beam pipeline is mostly building and starting it. Transform on the 80,000 clicks records asks
+Python 56,000 times for the signatures of the same few methods (`get_dofn_specs` looks at every method of every DoFn,
+many times over) and makes 1,900 argument parsers that read the same flags again (`PipelineOptions.view_as`). Both are
+pure, so `cheaper_pipelines` remembers their results while it is entered and forgets them after: Transform's 11.5 s of
+CPU become 8.7 s, the bare analysis of 8,000 records goes from 5.0 s to 3.5 s.
 
 Checked with the versions of Beam in CHECKED_VERSIONS; with any other it does nothing, and the line is only slower.
 To be removed when Beam remembers by itself, which shows as no difference in CPU time with and without.
@@ -86,8 +86,8 @@ def _remembered_view(plain: Any, plain_init: Any) -> Any:
                 parsed[key] = dict(values)
             return view
         view = kind.__new__(kind)
-        view._flags, view._all_options, view._visible_options = self._flags, self._all_options, argparse.Namespace()
-        view._visible_options.__dict__.update(values)
+        view._flags, view._all_options = self._flags, self._all_options
+        view._visible_options = argparse.Namespace(**values)
         for name, value in values.items():
             self._all_options.setdefault(name, value)
         return view
