@@ -44,18 +44,18 @@ def export(model: "keras.Model", transform: "tft.TFTransformOutput", schema_path
     if label in without_label:
         raise ValueError(f'the schema lets the label {label!r} be served: give it `not_in_environment: "SERVING"`')
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_examples(examples: "tf.Tensor") -> "dict[str, tf.Tensor]":
         return score(tf.io.parse_example(examples, without_label))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform_features(examples: "tf.Tensor") -> "dict[str, tf.Tensor]":
         return dict(layer(tf.io.parse_example(examples, spec)))
 
     columns = {name: column_spec(feature, name) for name, feature in without_label.items()}
     lists = multi_valued(schema)
 
-    @tf.function(input_signature=[columns])
+    @tf.function(autograph=False, input_signature=[columns])
     def serving_default(raw: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
         return score({name: _parsed(raw[name], spec[name], name in lists) for name in columns})
 

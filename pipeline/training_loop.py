@@ -73,8 +73,8 @@ class Loop:
             scaled = keras.config.dtype_policy().name == "mixed_float16"
             self.optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
             self.optimizer.build(self.model.trainable_variables)
-        self._train_step = tf.function(self._distributed_train, jit_compile=None)
-        self._predict_step = tf.function(self._distributed_predict, reduce_retracing=True)
+        self._train_step = tf.function(self._distributed_train, autograph=False)
+        self._predict_step = tf.function(self._distributed_predict, autograph=False, reduce_retracing=True)
         self._xla = xla
         self.state = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
 
@@ -132,7 +132,7 @@ class Loop:
             self.optimizer.apply(tape.gradient(scaled, variables), variables)
             return loss
 
-        step = tf.function(replica, jit_compile=True) if self._xla else replica
+        step = tf.function(replica, autograph=False, jit_compile=True) if self._xla else replica
         return self.strategy.reduce("SUM", self.strategy.run(step, args=(features, label)), axis=None)
 
     def _distributed_predict(self, features: Any, label: Any) -> "tuple[tf.Tensor, tf.Tensor]":

@@ -51,17 +51,18 @@ def _weights(rows: int, resamples: int) -> Floats:
 
 def _differences(values: dict[metric_types.MetricKey, Floats], baseline: str) -> dict[metric_types.MetricKey, Floats]:
     """Each model's metrics minus the baseline's, resample by resample."""
-    return {
-        key.make_diff_key(): value - values[key.make_baseline_key(baseline)]
-        for key, value in values.items()
-        if key.model_name != baseline and key.make_baseline_key(baseline) in values
-    }
+    with np.errstate(invalid="ignore"):  # of two infinite losses the difference is NaN, as in TFMA
+        return {
+            key.make_diff_key(): value - values[key.make_baseline_key(baseline)]
+            for key, value in values.items()
+            if key.model_name != baseline and key.make_baseline_key(baseline) in values
+        }
 
 
 def _metric(values: Floats, with_interval: bool) -> Any:
     if len(values) == 1 or not with_interval:
         return float(values[0])
-    with np.errstate(invalid="ignore"):  # an infinite loss has no deviation: NaN, as in TFMA
+    with np.errstate(invalid="ignore"):  # an infinite loss has no deviation
         return tfma.types.ValueWithTDistribution(
             sample_mean=float(values[1:].mean()),
             sample_standard_deviation=float(values[1:].std(ddof=1)),

@@ -13,6 +13,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from numpy.typing import NDArray
+from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util, util
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
@@ -61,19 +62,16 @@ def read_examples(files: tuple[str, ...], most: int) -> list[bytes]:
 
 
 def shared_models(request: Request) -> SharedModels:
-    """TFMA's handles of the models by name. Raises ValueError where a model lacks a signature that the config names."""
+    """TFMA's handles of the models by name; each is loaded at its first use."""
     # Without a type TFMA loads each model once more, only to see whether it is one of Keras; request_of has looked.
     typed = tfma.EvalConfig()
     typed.CopyFrom(request.config)
     for spec in typed.model_specs:
         spec.model_type = tfma.TF_GENERIC
-    models = {
+    return {
         name: tfma.default_eval_shared_model(path, model_name=name, eval_config=typed)
         for name, path in request.model_paths.items()
     }
-    for spec in request.config.model_specs:
-        _check_signatures(models[spec.name].model_loader.load(), spec, request.model_paths[spec.name])
-    return models
 
 
 def score(request: Request, models: SharedModels, examples: list[bytes]) -> Scored:
@@ -81,7 +79,7 @@ def score(request: Request, models: SharedModels, examples: list[bytes]) -> Scor
 
     Raises:
         NeedsBeamError: labels or predictions are not one number a record, or labels not within 0 to 1.
-        ValueError: a prediction is NaN.
+        ValueError: a model lacks a signature that the config names, or predicts NaN.
         InputError: a text to slice by is not UTF-8.
     """
     config = request.config
@@ -110,7 +108,8 @@ def score(request: Request, models: SharedModels, examples: list[bytes]) -> Scor
     )
 
 
-def _check_signatures(model: Any, spec: config_pb2.ModelSpec, path: str) -> None:
+def _check_signatures(spec: config_pb2.ModelSpec, shared_model: Any) -> None:
+    model, path = shared_model.model_loader.load(), shared_model.model_path
     wanted = [spec.signature_name or "serving_default", *spec.preprocessing_function_names]
     missing = [name for name in wanted if "@" not in name and name not in model.signatures and not hasattr(model, name)]
     if missing:
@@ -130,7 +129,7 @@ def _batches(
     transform = model_util.ModelSignaturesDoFn(
         config.model_specs,
         models,
-        output_keypath=[tfma.TRANSFORMED_FEATURES_KEY],
+        output_keypath=[constants.TRANSFORMED_FEATURES_KEY],
         signature_names={name: list(spec.preprocessing_function_names) for name, spec in specs.items()},
         default_signature_names=["transformed_features", "transformed_labels"],
         prefer_dict_outputs=True,
@@ -138,19 +137,22 @@ def _batches(
     predict = model_util.ModelSignaturesDoFn(
         config.model_specs,
         models,
-        output_keypath=[tfma.PREDICTIONS_KEY],
+        output_keypath=[constants.PREDICTIONS_KEY],
         signature_names={name: [spec.signature_name] for name, spec in specs.items()},
         prefer_dict_outputs=False,
     )
+    # They hold the models from here on: a model that nothing holds is loaded again by the next that asks for it.
     transform.setup()
     predict.setup()
+    for spec in config.model_specs:
+        _check_signatures(spec, models[spec.name])
     decoder = ExamplesToRecordBatchDecoder()
     for start in range(0, len(examples), BATCH_ROWS):
         batch = examples[start : start + BATCH_ROWS]
         raw = decoder.DecodeBatch(batch)
         extracts: dict[str, Any] = {
-            tfma.INPUT_KEY: np.array(batch, object),
-            tfma.FEATURES_KEY: util.record_batch_to_tensor_values(_lists(raw)),
+            constants.INPUT_KEY: np.array(batch, object),
+            constants.FEATURES_KEY: util.record_batch_to_tensor_values(_lists(raw)),
         }
         for step in (transform, predict):
             (extracts,) = step.process(extracts)
@@ -163,7 +165,7 @@ def _lists(raw: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _transformed(extracts: dict[str, Any], config: config_pb2.EvalConfig) -> list[dict[str, NDArray[Any]]]:
-    found = extracts.get(tfma.TRANSFORMED_FEATURES_KEY) or {}
+    found = extracts.get(constants.TRANSFORMED_FEATURES_KEY) or {}
     if len(config.model_specs) == 1:
         return [found]
     return [found[spec.name] for spec in config.model_specs if spec.name in found]
@@ -175,7 +177,7 @@ def _of_model(values: Any, spec: config_pb2.ModelSpec) -> Any:
 
 
 def _prediction(extracts: dict[str, Any], spec: config_pb2.ModelSpec) -> Any:
-    found = _of_model(extracts[tfma.PREDICTIONS_KEY], spec)
+    found = _of_model(extracts[constants.PREDICTIONS_KEY], spec)
     return found.get(spec.prediction_key) if isinstance(found, dict) else found
 
 

@@ -39,7 +39,8 @@ def write_evaluation(folder: str, request: Request, slices: Iterable[SliceMetric
     )
     name = f"{eval_config_writer.EVAL_CONFIG_FILE}.{eval_config_writer.EVAL_CONFIG_FILE_FORMAT}"
     with fileio.open(posixpath.join(folder, name), "w") as file:
-        file.write(json_format.MessageToJson(run) + "\n")
+        # Sorted, for the order of a map's entries changes from process to process.
+        file.write(json_format.MessageToJson(run, sort_keys=True) + "\n")
 
 
 def _write(folder: str, name: str, messages: Iterable[Message]) -> None:
