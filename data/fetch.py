@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def _fetch_to(target: Path, package: Package) -> None:
                 "that the client is configured with changes files; if the package was truly replaced, "
                 "data/catalogue.py needs a reviewed change."
             )
-        os.replace(fetched, target)
+        fetched.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     _say(f"{package.filename}: {target.stat().st_size / 1e6:.1f} MB, SHA-256 is right")
@@ -87,15 +86,16 @@ def _run_client(package: Package, folder: Path) -> Path:
     command = CLIENTS[package.registry](package, folder)
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, text=True,
-        errors="replace",
+        errors="replace", check=False,
     )  # fmt: skip
     fetched = folder / package.filename
     if done.returncode == 0 and fetched.is_file():
         return fetched
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "no file"
     words = "\n  ".join(done.stdout.strip().splitlines()[-_WORDS_SHOWN:])
     raise InputError(
         f"could not fetch {package.filename} ({package.name} {package.version} of {package.registry}): the client "
-        f"ended with {done.returncode} and gave {sorted(os.listdir(folder)) or 'no file'}. Its last words:\n  {words}\n"
+        f"ended with {done.returncode} and gave {found}. Its last words:\n  {words}\n"
         "See whether the network and the index that the client is configured with can be reached, and run again; or "
         f"put the file (SHA-256 {package.sha256}) into {folder.parent} by hand."
     )
@@ -112,7 +112,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     # The venv is made without pip; the interpreter it was made from often has it.
     base = getattr(sys, "_base_executable", "")
-    if base and subprocess.run([base, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+    if base and subprocess.run([base, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
         return [base, "-m", "pip"]
     raise InputError(
         "no pip to fetch packages with, neither in the venv nor in its base interpreter: run `make setup`."

@@ -41,11 +41,11 @@ def write_span(root: Path, number: int, table: "pa.Table") -> Path:
     _sync(partial)
     span = root / f"span-{number}"
     if span.is_dir():
-        os.replace(partial / RECORDS, span / RECORDS)
+        (partial / RECORDS).replace(span / RECORDS)
         partial.rmdir()
         _sync(span)
     else:
-        os.replace(partial, span)
+        partial.replace(span)
     _sync(root)
     return span / RECORDS
 
@@ -61,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     _sync(partial)
-    os.replace(partial, path)
+    partial.replace(path)
     _sync(path.parent)
 
 

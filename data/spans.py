@@ -152,6 +152,6 @@ class _Remembered:
         try:
             self._store.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(self._known))
-            os.replace(temporary, self._store)
+            temporary.replace(self._store)
         except OSError:
             temporary.unlink(missing_ok=True)

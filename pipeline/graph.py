@@ -93,7 +93,7 @@ def create_pipeline(
     if not judged:
         return _pipeline(task, environment, places, learning)
 
-    # The newest blessed model of this task, if there is one.
+    # The newest blessed and pushed model of this task, if there is one.
     baseline = Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=standard_artifacts.Model),
@@ -136,7 +136,7 @@ def create_pipeline(
         keep_versions=task.keep_versions,
         lineage={"spans": list(records.window), "fingerprint": asdict(fingerprint)},
         model=trainer.outputs["model"],
-        blessing=verdict.outputs["blessing"],
+        verdict=verdict.outputs["verdict"],
         check=check.outputs["blessing"],
         examples=window.outputs["examples"],
         schema=schema.outputs["schema"],

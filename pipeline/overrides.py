@@ -38,8 +38,9 @@ def bless(run: str, reason: str) -> int:
         with only_run(task.name):
             store = metadata.open_store(str(home() / "metadata.sqlite"))
             nodes = metadata.nodes_of_run(store, run)
-            blessing = metadata.latest_output(nodes, "Verdict", "blessing")
-            if blessing is None:
+            verdict = metadata.latest_output(nodes, "Verdict", "verdict")
+            blessing = metadata.latest_output(nodes, "RolloutPusher", "blessing")
+            if verdict is None or blessing is None:
                 raise InputError(
                     f"run {run} has no judged model to bless; `python -m pipeline runs` shows how it ended"
                 )
@@ -47,7 +48,7 @@ def bless(run: str, reason: str) -> int:
             if earlier:
                 raise InputError(f"the model of run {run} is pushed already: version {earlier[-1].version}")
             parts = _parts_of(run, nodes)
-            said = blessing.properties.get("verdict")
+            said = verdict.properties.get("verdict")
             ledger.record("override", task.name, "BLESSED", {"verdict": said}, run, actor=who(), reason=reason)
             version = _push(task, run, parts, ledger, reason)
             _set_blessed(store, blessing.id, 1)

@@ -51,9 +51,9 @@ def outcome_of(nodes: Sequence[NodeRun], problem: str | None) -> Outcome:
 
 def _verdict_of(nodes: Sequence[NodeRun]) -> dict[str, Any]:
     for one in nodes:
-        if one.node == "Verdict" and one.state in (COMPLETE, CACHED) and one.outputs.get("blessing"):
+        if one.node == "Verdict" and one.state in (COMPLETE, CACHED) and one.outputs.get("verdict"):
             try:
-                content = json.loads(Path(one.outputs["blessing"][-1].uri, "verdict.json").read_text())
+                content = json.loads(Path(one.outputs["verdict"][-1].uri, "verdict.json").read_text())
             except (OSError, ValueError):
                 return {}
             return content if isinstance(content, dict) else {}

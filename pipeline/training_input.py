@@ -67,7 +67,8 @@ def batches(
     layer = transform.transform_features_layer()
     spec = transform.raw_feature_spec()
 
-    @tf.autograph.experimental.do_not_convert  # converting the transform graph's code takes seconds, and changes nothing
+    # Converting the code behind the transform graph takes seconds and changes nothing.
+    @tf.autograph.experimental.do_not_convert
     def transformed(serialized: "tf.Tensor") -> "tuple[dict[str, tf.Tensor], tf.Tensor]":
         features = layer(tf.io.parse_example(serialized, spec))
         answer = tf.reshape(tf.cast(features[label], tf.float32), [-1, 1])

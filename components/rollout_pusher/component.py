@@ -1,4 +1,4 @@
-"""The RolloutPusher node: a model with two blessings in, a version of the model directory out."""
+"""The RolloutPusher node: a model with a verdict and a check in, a version of the model directory out."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.rollout_pusher.executor import Executor
+from components.verdict.artifact import ModelVerdict
 
 
 class RolloutPusherSpec(component_spec.ComponentSpec):
@@ -21,13 +22,14 @@ class RolloutPusherSpec(component_spec.ComponentSpec):
     }
     INPUTS: ClassVar[dict[str, Any]] = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "verdict": component_spec.ChannelParameter(type=ModelVerdict),
         "check": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
-        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)
+        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
     }
 
 
@@ -35,7 +37,8 @@ class RolloutPusher(base_component.BaseComponent):
     """Makes the model the next version, if it is blessed and checked.
 
     The output `pushed_model` has the custom properties `pushed` (1 or 0) and, where pushed, `pushed_version` and
-    `pushed_destination`; else `reason`.
+    `pushed_destination`; else `reason`. The output `blessing` is what TFX's resolver of blessed models reads: a pushed
+    model is the baseline of the next candidate.
     """
 
     SPEC_CLASS = RolloutPusherSpec
@@ -49,7 +52,7 @@ class RolloutPusher(base_component.BaseComponent):
         keep_versions: int,
         lineage: Mapping[str, object],
         model: channel.BaseChannel,
-        blessing: channel.BaseChannel,
+        verdict: channel.BaseChannel,
         check: channel.BaseChannel,
         examples: channel.BaseChannel,
         schema: channel.BaseChannel,
@@ -63,7 +66,7 @@ class RolloutPusher(base_component.BaseComponent):
             lineage: what the version should tell of its origin: spans, fingerprints; JSON. It is a part of the cache
                 key, so give nothing that changes with each run.
             model: Model of a Trainer.
-            blessing: ModelBlessing of Verdict.
+            verdict: ModelVerdict of Verdict.
             check: InfraBlessing of ServingCheck.
             examples: Examples with a split `eval`, for the warm-up requests.
             schema: of the raw records.
@@ -74,10 +77,11 @@ class RolloutPusher(base_component.BaseComponent):
             keep_versions=keep_versions,
             lineage=json.dumps(dict(lineage), sort_keys=True),
             model=model,
-            blessing=blessing,
+            verdict=verdict,
             check=check,
             examples=examples,
             schema=schema,
             pushed_model=channel.OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
+            blessing=channel.OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
         )
         super().__init__(spec=spec)

@@ -1,10 +1,11 @@
-"""Runs the RolloutPusher node: reads the two blessings, builds warm-up requests, pushes, says what it did."""
+"""Runs the RolloutPusher node: reads the verdict and the check, builds warm-up requests, pushes, says what it did."""
 
 import json
 import tempfile
 from typing import Any
 
 from tfx import types
+from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
@@ -17,8 +18,8 @@ from serving.home import models_dir
 from serving.ledger import Ledger, open_ledger
 
 REPORT_FILE = "push.json"
-INPUTS = ("model", "blessing", "check", "examples", "schema")
-_REPORTS = {"blessing": ("verdict", "verdict.json"), "check": ("serving check", "report.json")}
+INPUTS = ("model", "verdict", "check", "examples", "schema")
+_REPORTS = {"verdict": ("verdict", "verdict.json"), "check": ("serving check", "report.json")}
 _WARMUP_RECORDS = 256
 
 
@@ -34,13 +35,16 @@ class Executor(base_executor.BaseExecutor):
         """TFX's entry point.
 
         Args:
-            input_dict: INPUTS; `blessing` and `check` have the custom property `blessed`, 1 where it may be pushed.
+            input_dict: INPUTS; `verdict` and `check` have the custom property `blessed`, 1 where it may be pushed.
             output_dict: `pushed_model`; gets the custom properties `pushed` (1 or 0), `pushed_version` and
                 `pushed_destination` (texts, as those of TFX's Pusher) or `reason`, and the file `push.json`.
+                `blessing`; gets the custom properties that TFX's Evaluator would give it: `blessed`, 1 where the model
+                was pushed, `current_model_id` and `current_model`.
             exec_properties: `task`, `models_base`, `keep_versions`, `lineage`.
         """
         inputs = {name: artifact_utils.get_single_instance(input_dict[name]) for name in INPUTS}
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         task, given = exec_properties["task"], json.loads(exec_properties["lineage"])
         run = given.get("run") or (self._context.pipeline_run_id if self._context else None)
         lineage = {**given, **_origin(inputs)}
@@ -50,10 +54,12 @@ class Executor(base_executor.BaseExecutor):
                 reason = "; ".join(_why(name, inputs[name]) for name in refused)
                 decline(task, run, lineage, reason, ledger)
                 _tell(pushed_model, {"verdict": NOT_PUSHED, "reason": reason})
+                _bless(blessing, inputs["model"], 0)
                 return
             done = _push(inputs, exec_properties, run, lineage, ledger)
         told = {"version": done.version, "destination": str(done.path), "new": done.new, "removed": list(done.removed)}
         _tell(pushed_model, {"verdict": PUSHED, **told})
+        _bless(blessing, inputs["model"], 1)
 
 
 def _push(
@@ -86,7 +92,7 @@ def _push(
 
 
 def _origin(inputs: dict[str, types.Artifact]) -> dict[str, Any]:
-    verdict = inputs["blessing"].get_string_custom_property("verdict")
+    verdict = inputs["verdict"].get_string_custom_property("verdict")
     artifacts = {name: {"id": artifact.id, "uri": artifact.uri} for name, artifact in inputs.items()}
     return {"artifacts": artifacts, "verdict": verdict, "check": inputs["check"].get_string_custom_property("verdict")}
 
@@ -101,6 +107,15 @@ def _why(name: str, artifact: types.Artifact) -> str:
     with fileio.open(path, "r") as stream:
         reasons = json.loads(stream.read()).get("reasons") or []
     return f"the {what} says {said}: {', '.join(map(str, reasons)) or 'no reason given'} (all of it: {path})"
+
+
+def _bless(blessing: types.Artifact, model: types.Artifact, blessed: int) -> None:
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
+    with fileio.open(f"{blessing.uri}/{name}", "w") as file:
+        file.write("")
 
 
 def _tell(pushed_model: types.Artifact, told: dict[str, Any]) -> None:

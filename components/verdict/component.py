@@ -1,11 +1,13 @@
-"""The Verdict node: TFMA's evaluation and the task's gates in, a ModelBlessing with every number out."""
+"""The Verdict node: TFMA's evaluation and the task's gates in, a ModelVerdict with every number out."""
 
 import dataclasses
 import json
+from typing import Any, ClassVar
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
+from components.verdict.artifact import ModelVerdict
 from components.verdict.executor import Executor
 from components.verdict.gates import Gate
 
@@ -13,21 +15,21 @@ from components.verdict.gates import Gate
 class VerdictSpec(component_spec.ComponentSpec):
     """Inputs, outputs and settings of the Verdict node."""
 
-    PARAMETERS = {
+    PARAMETERS: ClassVar[dict[str, Any]] = {
         "task": component_spec.ExecutionParameter(type=str),
         "gates": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {
+    INPUTS: ClassVar[dict[str, Any]] = {
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
-    OUTPUTS = {"blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
+    OUTPUTS: ClassVar[dict[str, Any]] = {"verdict": component_spec.ChannelParameter(type=ModelVerdict)}
 
 
 class Verdict(base_component.BaseComponent):
-    """Judges the candidate. The output `blessing` is what TFX's own resolver of blessed models reads."""
+    """Judges the candidate."""
 
     SPEC_CLASS = VerdictSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -48,6 +50,6 @@ class Verdict(base_component.BaseComponent):
             evaluation=evaluation,
             model=model,
             baseline_model=baseline_model,
-            blessing=channel.OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
+            verdict=channel.OutputChannel(ModelVerdict, self, "verdict"),
         )
         super().__init__(spec=spec)

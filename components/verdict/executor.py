@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from tfx import types
-from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
@@ -20,9 +19,9 @@ VERDICT_FILE = "verdict.json"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes `verdict.json` into the blessing, and a row into the ledger; a bad verdict is a result, not an error."""
+    """Writes `verdict.json` into the verdict, and a row into the ledger; a bad verdict is a result, not an error."""
 
-    def Do(
+    def Do(  # noqa: N802 - the name is TFX's
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -32,12 +31,12 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
             input_dict: `evaluation`, `model` and, where there is one, `baseline_model`.
-            output_dict: `blessing`.
+            output_dict: `verdict`.
             exec_properties: `task`, `gates` (JSON), `code` (fingerprint, so that a changed judge judges again).
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         baseline = next(iter(input_dict.get("baseline_model") or []), None)
-        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        decided = artifact_utils.get_single_instance(output_dict["verdict"])
         gates = tuple(_gate(content) for content in json.loads(exec_properties["gates"]))
         evaluation = artifact_utils.get_single_uri(input_dict["evaluation"])
         measured: list[Measurement] = []
@@ -51,14 +50,9 @@ class Executor(base_executor.BaseExecutor):
             "baseline_model": baseline.uri if baseline else None,
             "measurements": [asdict(one) for one in measured],
         }
-        _write(f"{blessing.uri}/{VERDICT_FILE}", json.dumps(_without_nan(content), indent=1))
-        blessed = verdict.verdict == BLESSED
-        name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
-        _write(f"{blessing.uri}/{name}", "")  # TFX's own readers of blessings look for this file
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
-        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
-        blessing.set_string_custom_property("verdict", verdict.verdict)
+        _write(f"{decided.uri}/{VERDICT_FILE}", json.dumps(_without_nan(content), indent=1))
+        decided.set_int_custom_property("blessed", int(verdict.verdict == BLESSED))
+        decided.set_string_custom_property("verdict", verdict.verdict)
         run = self._context.pipeline_run_id if self._context else None
         evidence = {key: value for key, value in content.items() if key != "measurements"}
         with open_ledger() as ledger:

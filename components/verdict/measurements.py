@@ -47,6 +47,9 @@ def measurements(slices: Iterable[Any]) -> Iterator[Measurement]:
                 continue
             baseline = numbers.get((name, BASELINE, False))
             difference = numbers.get((name, candidate, True))
+            if metric == "auc" and _number(numbers, "mean_label", candidate) in (0.0, 1.0):
+                # Of one class there is no ranking; TFMA says 0, which would read as the worst of models.
+                measured, difference = Interval(math.nan), None if difference is None else Interval(math.nan)
             if metric == "calibration_error":
                 difference = None if baseline is None else _minus(_error(measured), _error(baseline))
                 measured = _error(measured)

@@ -51,7 +51,8 @@ def read(*files: Path, **options: Any) -> dict[str, list[Any]]:
     for batch in batches:
         batch.validate(full=True)
         assert batch.schema.types == [column.list_type for column in columns_of(SCHEMA)]
-    return pa.Table.from_batches(batches).to_pydict()
+    found: dict[str, list[Any]] = pa.Table.from_batches(batches).to_pydict()
+    return found
 
 
 def expected(records: Sequence[Record]) -> dict[str, list[Any]]:
@@ -74,20 +75,20 @@ def _floats(name: str, values: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_zeros_empty_texts_missing_values_and_raw_bytes_stay_different_things(kind: str, tmp_path: Path):
+def test_zeros_empty_texts_missing_values_and_raw_bytes_stay_different_things(kind: str, tmp_path: Path) -> None:
     assert same(read(WRITERS[kind](tmp_path, RECORDS)), expected(RECORDS))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @settings(max_examples=60, deadline=None)
 @given(records=st.lists(record, min_size=1, max_size=6), batch_rows=st.integers(1, 7))
-def test_records_come_back_as_they_were_written(kind: str, records: list[Record], batch_rows: int):
+def test_records_come_back_as_they_were_written(kind: str, records: list[Record], batch_rows: int) -> None:
     with TemporaryDirectory() as folder:
         assert same(read(WRITERS[kind](Path(folder), records), batch_rows=batch_rows), expected(records))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_batches_are_ready_for_the_encoder_and_nothing_is_lost_in_tf_examples(kind: str, tmp_path: Path):
+def test_batches_are_ready_for_the_encoder_and_nothing_is_lost_in_tf_examples(kind: str, tmp_path: Path) -> None:
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
 
     (batch,) = read_span([WRITERS[kind](tmp_path, RECORDS)], SCHEMA)
@@ -100,7 +101,7 @@ def test_batches_are_ready_for_the_encoder_and_nothing_is_lost_in_tf_examples(ki
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_several_files_follow_one_another_in_batches_of_at_most_so_many_rows(kind: str, tmp_path: Path):
+def test_several_files_follow_one_another_in_batches_of_at_most_so_many_rows(kind: str, tmp_path: Path) -> None:
     files = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -110,7 +111,7 @@ def test_several_files_follow_one_another_in_batches_of_at_most_so_many_rows(kin
     assert same(read(*files, batch_rows=2), expected(RECORDS * 2))
 
 
-def test_reading_text_and_parquet_does_not_import_tensorflow(tmp_path: Path):
+def test_reading_text_and_parquet_does_not_import_tensorflow(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -125,19 +126,19 @@ print("tensorflow" in sys.modules)
     assert said.stdout.strip() == "False"
 
 
-def test_types_come_from_the_schema_and_not_from_what_values_look_like(tmp_path: Path):
+def test_types_come_from_the_schema_and_not_from_what_values_look_like(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,score\n007,1\n1e5,2\n")
     (batch,) = read_span([tmp_path / "a.csv"], SCHEMA)
     assert batch.column("text").to_pylist() == [[b"007"], [b"1e5"]]
     assert batch.column("score").to_pylist() == [[1.0], [2.0]]
 
 
-def test_a_column_of_one_csv_keeps_empty_lines_as_missing_values(tmp_path: Path):
+def test_a_column_of_one_csv_keeps_empty_lines_as_missing_values(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbftext\r\n\r\n""\r\nx\r\n')
     assert read(tmp_path / "a.csv")["text"] == [None, [b""], [b"x"]]
 
 
-def test_a_double_is_rounded_to_float32_and_beyond_it_becomes_infinite(tmp_path: Path):
+def test_a_double_is_rounded_to_float32_and_beyond_it_becomes_infinite(tmp_path: Path) -> None:
     table = pa.table({"text": ["a", "b", "c"], "score": pa.array([0.1, 1e300, None], pa.float64())})
     pq.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet")["score"] == [[pytest.approx(0.1, abs=1e-8)], [float("inf")], None]
@@ -146,7 +147,7 @@ def test_a_double_is_rounded_to_float32_and_beyond_it_becomes_infinite(tmp_path:
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.large_binary(), pa.dictionary(pa.int8(), pa.string())]
 )
-def test_parquet_text_of_any_arrow_type_is_bytes(kind: pa.DataType, tmp_path: Path):
+def test_parquet_text_of_any_arrow_type_is_bytes(kind: pa.DataType, tmp_path: Path) -> None:
     table = pa.table({"text": pa.array(["a", None, ""]).cast(kind), "texts": [["b"], [], None]})
     pq.write_table(table, tmp_path / "a.parquet")
     got = read(tmp_path / "a.parquet")
@@ -191,7 +192,9 @@ def test_parquet_text_of_any_arrow_type_is_bytes(kind: pa.DataType, tmp_path: Pa
         ("a.xlsx", b"", "cannot tell its format"),
     ],
 )  # fmt: skip
-def test_a_file_that_does_not_fit_is_refused_with_its_reason(name: str, content: bytes, complaint: str, tmp_path: Path):
+def test_a_file_that_does_not_fit_is_refused_with_its_reason(
+    name: str, content: bytes, complaint: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=complaint) as raised:
         read(tmp_path / name)
@@ -212,14 +215,16 @@ def test_a_file_that_does_not_fit_is_refused_with_its_reason(name: str, content:
         ("nope", pa.array([1, 2]), "column 'nope' is not in the schema"),
     ],
 )  # fmt: skip
-def test_a_parquet_column_of_a_wrong_type_is_refused(column: str, values: pa.Array, complaint: str, tmp_path: Path):
+def test_a_parquet_column_of_a_wrong_type_is_refused(
+    column: str, values: pa.Array, complaint: str, tmp_path: Path
+) -> None:
     columns = {"text": pa.array(["a", "b"])} | {column: values}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=complaint):
         read(tmp_path / "a.parquet")
 
 
-def test_the_record_in_an_error_counts_from_the_start_of_the_file(tmp_path: Path):
+def test_the_record_in_an_error_counts_from_the_start_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,count\n" + "a,1\n" * 6 + "b,x\n")
     with pytest.raises(InputError, match="record 7: column 'count'"):
         read(tmp_path / "a.csv", batch_rows=2)
@@ -227,18 +232,19 @@ def test_the_record_in_an_error_counts_from_the_start_of_the_file(tmp_path: Path
 
 @pytest.mark.parametrize("cut", [1, 8, 9, 40])
 @pytest.mark.parametrize("write", [write_parquet, write_tfrecord])
-def test_a_file_that_was_cut_short_is_refused(write: Any, cut: int, tmp_path: Path):
+def test_a_file_that_was_cut_short_is_refused(write: Any, cut: int, tmp_path: Path) -> None:
     file = write(tmp_path, RECORDS)
     file.write_bytes(file.read_bytes()[:-cut])
     with pytest.raises(InputError, match="cut short"):
         read(file)
 
 
-def test_tf_examples_that_do_not_fit_are_refused(tmp_path: Path):
+def test_tf_examples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     import tensorflow as tf
 
     def one(**features: Any) -> bytes:
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        serialized: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        return serialized
 
     text = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"a"]))
     whole = tf.train.Feature(int64_list=tf.train.Int64List(value=[1]))
@@ -257,17 +263,17 @@ def test_tf_examples_that_do_not_fit_are_refused(tmp_path: Path):
             read(tmp_path / "a.tfrecord")
 
 
-def test_formats_are_not_mixed_in_one_span(tmp_path: Path):
+def test_formats_are_not_mixed_in_one_span(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mixes CSV \(records.csv\) with Parquet \(records.parquet\)"):
         read(write_csv(tmp_path, RECORDS), write_parquet(tmp_path, RECORDS))
 
 
-def test_a_span_without_files_is_refused():
+def test_a_span_without_files_is_refused() -> None:
     with pytest.raises(InputError, match="at least one record file"):
         read()
 
 
-def test_the_label_is_required_for_training_and_not_for_serving(tmp_path: Path):
+def test_the_label_is_required_for_training_and_not_for_serving(tmp_path: Path) -> None:
     schema = schema_pb2.Schema()
     schema.CopyFrom(SCHEMA)
     schema.default_environment.extend(["TRAINING", "SERVING"])
@@ -282,7 +288,7 @@ def test_the_label_is_required_for_training_and_not_for_serving(tmp_path: Path):
     assert batch.column("liked").to_pylist() == [None]
 
 
-def test_a_schema_without_a_type_is_refused():
+def test_a_schema_without_a_type_is_refused() -> None:
     schema = schema_pb2.Schema()
     schema.feature.add(name="mystery")
     with pytest.raises(InputError, match="'mystery' is of type TYPE_UNKNOWN"):

@@ -47,7 +47,7 @@ def values(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(name).flatten()
 
 
-def test_the_schema_knows_each_column_of_the_real_spans(spans: list[pa.RecordBatch]):
+def test_the_schema_knows_each_column_of_the_real_spans(spans: list[pa.RecordBatch]) -> None:
     assert {column.name: column.kind for column in columns_of(SCHEMA)} == {
         "user_id": "BYTES", "item_id": "BYTES", "age": "INT", "gender": "BYTES", "occupation": "BYTES",
         "zip_area": "BYTES", "release_year": "INT", "genres": "BYTES", "timestamp": "INT", "liked": "INT",
@@ -56,16 +56,16 @@ def test_the_schema_knows_each_column_of_the_real_spans(spans: list[pa.RecordBat
     assert sum(batch.num_rows for batch in spans) == 100_000
 
 
-def test_a_client_sends_neither_the_label_nor_the_timestamp():
+def test_a_client_sends_neither_the_label_nor_the_timestamp() -> None:
     assert required_features(SCHEMA) - required_features(SCHEMA, "SERVING") == {"liked", "timestamp"}
 
 
-def test_every_real_span_passes_and_drifts_within_bounds_from_the_one_before(statistics: list[Any]):
+def test_every_real_span_passes_and_drifts_within_bounds_from_the_one_before(statistics: list[Any]) -> None:
     found = [anomalies(now, before) for before, now in zip([None, *statistics], statistics, strict=False)]
     assert found == [{}] * 16
 
 
-def test_records_without_label_and_timestamp_pass_as_serving_data_only(spans: list[pa.RecordBatch]):
+def test_records_without_label_and_timestamp_pass_as_serving_data_only(spans: list[pa.RecordBatch]) -> None:
     sent = summary(spans[9].select([name for name in spans[9].schema.names if name not in ("liked", "timestamp")]))
     assert anomalies(sent, environment="SERVING") == {}
     assert anomalies(sent) == {"liked": "Column dropped", "timestamp": "Column dropped"}
@@ -91,7 +91,9 @@ def _fewer_likes(batch: pa.RecordBatch) -> pa.Array:
 
 
 @pytest.mark.parametrize("feature", PLANTED)
-def test_a_planted_shift_is_found_in_its_feature(feature: str, spans: list[pa.RecordBatch], statistics: list[Any]):
+def test_a_planted_shift_is_found_in_its_feature(
+    feature: str, spans: list[pa.RecordBatch], statistics: list[Any]
+) -> None:
     assert feature in anomalies(summary(PLANTED[feature](spans[9])), statistics[8])
 
 
@@ -100,7 +102,7 @@ def test_a_planted_shift_is_found_in_its_feature(feature: str, spans: list[pa.Re
     [("age", 1970), ("gender", b"?"), ("occupation", b"astronaut"), ("release_year", 0), ("timestamp", 874724710000),
      ("liked", 2), ("liked", None), ("user_id", None)],
 )  # fmt: skip
-def test_one_wrong_value_in_a_span_is_found(feature: str, value: Any, spans: list[pa.RecordBatch]):
+def test_one_wrong_value_in_a_span_is_found(feature: str, value: Any, spans: list[pa.RecordBatch]) -> None:
     batch = spans[9]
     wrong = pa.array([None if value is None else [value]], batch.column(feature).type)
     column = pa.concat_arrays([wrong, batch.column(feature)[1:]])
@@ -108,7 +110,7 @@ def test_one_wrong_value_in_a_span_is_found(feature: str, value: Any, spans: lis
     assert list(anomalies(summary(changed))) == [feature]
 
 
-def test_users_and_items_never_seen_before_are_no_anomaly(spans: list[pa.RecordBatch], statistics: list[Any]):
+def test_users_and_items_never_seen_before_are_no_anomaly(spans: list[pa.RecordBatch], statistics: list[Any]) -> None:
     batch = spans[9]
     for name in ("user_id", "item_id"):
         fresh = pc.binary_join_element_wise(b"new", values(batch, name), b"-")

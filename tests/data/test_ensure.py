@@ -21,14 +21,16 @@ def digests(root: Path) -> dict[str, str]:
     }
 
 
-def test_a_source_becomes_spans_in_the_data_folder(data_home: Path, source: Source):
+def test_a_source_becomes_spans_in_the_data_folder(data_home: Path, source: Source) -> None:
     root = ensure("clicks")
     assert root == data_home / "spans" / "clicks"
     assert [span.number for span in list_spans(root)] == [0, 1, 2]
     assert [pq.read_table(span.files[0]).num_rows for span in list_spans(root)] == [6, 4, 2]
 
 
-def test_a_second_time_nothing_is_written_or_said(data_home: Path, source: Source, capfd: pytest.CaptureFixture[str]):
+def test_a_second_time_nothing_is_written_or_said(
+    data_home: Path, source: Source, capfd: pytest.CaptureFixture[str]
+) -> None:
     root = ensure("clicks")
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     capfd.readouterr()
@@ -37,14 +39,14 @@ def test_a_second_time_nothing_is_written_or_said(data_home: Path, source: Sourc
     assert capfd.readouterr().err == ""
 
 
-def test_complete_spans_do_not_need_the_package(data_home: Path, source: Source):
+def test_complete_spans_do_not_need_the_package(data_home: Path, source: Source) -> None:
     root = ensure("clicks")
     shutil.rmtree(data_home / "cache")
     assert ensure("clicks") == root
     assert not (data_home / "cache").exists()
 
 
-def test_complete_spans_are_found_so_without_a_heavy_import():
+def test_complete_spans_are_found_so_without_a_heavy_import() -> None:
     ensure("clicks")
     code = (
         "import sys; from data.ensure import ensure; ensure('clicks'); "
@@ -54,7 +56,7 @@ def test_complete_spans_are_found_so_without_a_heavy_import():
     assert said.stdout.strip() == "[]"
 
 
-def test_two_writings_give_equal_bytes(data_home: Path, source: Source):
+def test_two_writings_give_equal_bytes(data_home: Path, source: Source) -> None:
     root = ensure("clicks")
     before = digests(root)
     shutil.rmtree(root)
@@ -63,7 +65,9 @@ def test_two_writings_give_equal_bytes(data_home: Path, source: Source):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "emptied", "removed"])
-def test_a_span_that_is_not_whole_is_written_again_and_others_are_left(data_home: Path, source: Source, damage: str):
+def test_a_span_that_is_not_whole_is_written_again_and_others_are_left(
+    data_home: Path, source: Source, damage: str
+) -> None:
     root = ensure("clicks")
     before, print_before = digests(root), fingerprint(root)
     untouched = (root / "span-0" / "records.parquet").stat().st_ino
@@ -85,12 +89,12 @@ def test_a_span_that_is_not_whole_is_written_again_and_others_are_left(data_home
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_crash_at_any_rename_or_sync_leaves_whole_spans_and_is_repaired(
     data_home: Path, source: Source, monkeypatch: pytest.MonkeyPatch, at: int
-):
+) -> None:
     whole = digests(ensure("clicks"))
     shutil.rmtree(data_home / "spans")
     calls = 0
 
-    def crash(*arguments: object) -> None:
+    def crash(*arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == at:
@@ -110,7 +114,7 @@ def test_a_crash_at_any_rename_or_sync_leaves_whole_spans_and_is_repaired(
     assert [path.name for path in root.iterdir() if "partial" in path.name] == []
 
 
-def test_an_unreadable_manifest_means_writing_anew(data_home: Path, source: Source):
+def test_an_unreadable_manifest_means_writing_anew(data_home: Path, source: Source) -> None:
     root = ensure("clicks")
     before = digests(root)
     for text in ("", "[]", '{"spans": 3}', (root / "_manifest.json").read_text().replace('"file"', '"fill"')):
@@ -120,7 +124,7 @@ def test_an_unreadable_manifest_means_writing_anew(data_home: Path, source: Sour
 
 def test_a_new_recipe_writes_anew_and_drops_the_spans_it_no_longer_makes(
     data_home: Path, source: Source, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     root = ensure("clicks")
     monkeypatch.setitem(CATALOGUE, "clicks", replace(source, recipe=2, tables="tests.data.test_ensure.first_only"))
     assert [span.number for span in list_spans(ensure("clicks"))] == [0]
@@ -133,7 +137,7 @@ def first_only(archive: Path) -> dict[int, object]:
     return {0: tables(archive)[0]}
 
 
-def test_spans_that_others_added_are_left_alone(data_home: Path, source: Source):
+def test_spans_that_others_added_are_left_alone(data_home: Path, source: Source) -> None:
     root = ensure("clicks")
     shutil.copytree(root / "span-2", root / "span-3")
     shutil.rmtree(root / "span-1")
@@ -141,7 +145,7 @@ def test_spans_that_others_added_are_left_alone(data_home: Path, source: Source)
     assert [span.number for span in list_spans(root)] == [0, 1, 2, 3]
 
 
-def test_a_wrong_package_leaves_no_spans(data_home: Path, source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_package_leaves_no_spans(data_home: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(source, package=replace(source.package, sha256="0" * 64))
     monkeypatch.setitem(CATALOGUE, "clicks", wrong)
     with pytest.raises(InputError, match="SHA-256"):
@@ -150,7 +154,7 @@ def test_a_wrong_package_leaves_no_spans(data_home: Path, source: Source, monkey
         list_spans(data_home / "spans" / "clicks")
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(data_home: Path, source: Source):
+def test_a_folder_that_cannot_be_written_is_an_error(data_home: Path, source: Source) -> None:
     fetch(source.package)
     (data_home / "spans").write_text("a file where the folder should be")
     with pytest.raises(InputError, match="PRESSLINE_DATA"):

@@ -5,7 +5,7 @@ from data.catalogue import Source
 from data.show import describe
 
 
-def test_describe_shows_spans_totals_origin_and_licence(data_home: Path, source: Source):
+def test_describe_shows_spans_totals_origin_and_licence(data_home: Path, source: Source) -> None:
     text = describe("clicks")
     rows = re.findall(r"^ +(\S.*?) +(\d+)  (\d{4}-\d\d-\d\d)  (\d{4}-\d\d-\d\d) +(\d+) KiB +(\d\.\d{3})$", text, re.M)
     assert [row[:4] + row[5:] for row in rows] == [

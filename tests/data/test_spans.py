@@ -16,13 +16,13 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
-def test_spans_are_listed_by_number_with_their_files(tmp_path: Path):
+def test_spans_are_listed_by_number_with_their_files(tmp_path: Path) -> None:
     spans = list_spans(make(tmp_path, "span-10", "span-9", "span-8"))
     assert [span.number for span in spans] == [8, 9, 10]
     assert spans[0].files == (tmp_path / "span-8" / "records.csv",)
 
 
-def test_names_that_start_with_a_dot_or_an_underscore_are_ignored(tmp_path: Path):
+def test_names_that_start_with_a_dot_or_an_underscore_are_ignored(tmp_path: Path) -> None:
     make(tmp_path, "span-1", ".span-2.partial", "_old")
     (tmp_path / "span-1" / "_SUCCESS").touch()
     (tmp_path / "span-1" / ".records.csv.crc").touch()
@@ -41,17 +41,19 @@ def test_names_that_start_with_a_dot_or_an_underscore_are_ignored(tmp_path: Path
         ((), "holds no span"),
     ],
 )
-def test_span_directories_that_make_no_sense_are_refused(tmp_path: Path, names: tuple[str, ...], complaint: str):
+def test_span_directories_that_make_no_sense_are_refused(
+    tmp_path: Path, names: tuple[str, ...], complaint: str
+) -> None:
     with pytest.raises(InputError, match=complaint):
         list_spans(make(tmp_path, *names))
 
 
-def test_a_missing_root_is_refused(tmp_path: Path):
+def test_a_missing_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none"):
         list_spans(tmp_path / "nowhere")
 
 
-def test_an_empty_span_is_refused(tmp_path: Path):
+def test_an_empty_span_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "span-1")
     (tmp_path / "span-2").mkdir()
     (tmp_path / "span-2" / "_SUCCESS").touch()
@@ -59,13 +61,15 @@ def test_an_empty_span_is_refused(tmp_path: Path):
         list_spans(tmp_path)
 
 
-def test_a_directory_inside_a_span_is_refused(tmp_path: Path):
+def test_a_directory_inside_a_span_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "span-1", "span-1/v1")
     with pytest.raises(InputError, match="record files lie directly in their span"):
         list_spans(tmp_path)
 
 
-def test_the_fingerprint_changes_with_content_name_and_number_and_with_nothing_else(tmp_path: Path, data_home: Path):
+def test_the_fingerprint_changes_with_content_name_and_number_and_with_nothing_else(
+    tmp_path: Path, data_home: Path
+) -> None:
     root = make(tmp_path / "spans", "span-1", "span-2")
     file = root / "span-2" / "records.csv"
     before = fingerprint(root)
@@ -82,7 +86,9 @@ def test_the_fingerprint_changes_with_content_name_and_number_and_with_nothing_e
     assert len(seen) == 4
 
 
-def test_a_large_file_is_remembered_until_it_changes(tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_large_file_is_remembered_until_it_changes(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make(tmp_path / "spans", "span-1")
     file = root / "span-1" / "records.csv"
     file.write_bytes(bytes(2 << 20))
@@ -96,14 +102,14 @@ def test_a_large_file_is_remembered_until_it_changes(tmp_path: Path, data_home: 
     assert fingerprint(root) != before
 
 
-def test_a_large_file_that_may_still_be_written_is_not_remembered(tmp_path: Path, data_home: Path):
+def test_a_large_file_that_may_still_be_written_is_not_remembered(tmp_path: Path, data_home: Path) -> None:
     root = make(tmp_path / "spans", "span-1")
     (root / "span-1" / "records.csv").write_bytes(bytes(2 << 20))
     fingerprint(root)
     assert not (data_home / "cache" / "digests.json").exists()
 
 
-def test_a_spoilt_memory_of_digests_does_no_harm(tmp_path: Path, data_home: Path):
+def test_a_spoilt_memory_of_digests_does_no_harm(tmp_path: Path, data_home: Path) -> None:
     root = make(tmp_path / "spans", "span-1")
     before = fingerprint(root)
     (data_home / "cache").mkdir(parents=True)
@@ -111,7 +117,7 @@ def test_a_spoilt_memory_of_digests_does_no_harm(tmp_path: Path, data_home: Path
     assert fingerprint(root) == before
 
 
-def test_the_fingerprint_needs_only_the_standard_library():
+def test_the_fingerprint_needs_only_the_standard_library() -> None:
     heavy = "sorted({'pyarrow', 'numpy', 'tensorflow'} & set(sys.modules))"
     code = f"import sys, data.spans, data.ensure, data.show; print({heavy})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

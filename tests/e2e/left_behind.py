@@ -44,7 +44,7 @@ class Home:
     def verdict(self, run: str) -> dict[str, Any]:
         """The verdict's file."""
         content: dict[str, Any] = json.loads(
-            self.artifact(run, "Verdict", "blessing").joinpath("verdict.json").read_text()
+            self.artifact(run, "Verdict", "verdict").joinpath("verdict.json").read_text()
         )
         return content
 

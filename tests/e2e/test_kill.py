@@ -71,10 +71,7 @@ def test_a_run_that_is_killed_in_a_node_leaves_no_broken_version(chain: Chain, a
 
 
 @STEPS
-def test_a_killed_node_is_all_that_the_next_run_repeats(chain: Chain, at: int, request: pytest.FixtureRequest) -> None:
-    if at == FULL_DISK:
-        reason = "the model was blessed before it was pushed, so it has become the baseline that it is judged against"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_killed_node_is_all_that_the_next_run_repeats(chain: Chain, at: int) -> None:
     after = chain.states[at + 1]
     before = [node for node in NODES[:at] if node != NODES[at]]
     assert {node: after[node] for node in before if after[node] != "CACHED"} == {}

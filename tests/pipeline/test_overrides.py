@@ -31,11 +31,13 @@ def judged_run(made: MadeStore, run: str, blessed: int, version: int | None = No
     model = made.artifact("Model", str(made.path.parent / run))
     (made.path.parent / run / "Format-Serving").mkdir(parents=True)
     verdict = "BLESSED" if blessed else "NOT_BLESSED"
-    blessing = made.artifact("ModelBlessing", "/b", blessed=blessed, current_model_id=model, verdict=verdict)
+    blessing = made.artifact("ModelBlessing", "/b", blessed=blessed, current_model_id=model)
     made.node(run, "CuratedSchema", outputs={"schema": made.artifact("Schema", "/s")})
     made.node(run, "SpanWindow", outputs={"examples": made.artifact("Examples", "/e")})
     made.node(run, "Trainer", outputs={"model": model})
-    made.node(run, "Verdict", inputs={"model": model}, outputs={"blessing": blessing})
+    decided = made.artifact("ModelVerdict", "/v", blessed=blessed, verdict=verdict)
+    made.node(run, "Verdict", inputs={"model": model}, outputs={"verdict": decided})
+    made.node(run, "RolloutPusher", inputs={"verdict": decided}, outputs={"blessing": blessing})
     with open_ledger() as ledger:
         ledger.record("run_started", NAME, "started", {"asked_for": TASK}, run)
         if version is not None:

@@ -49,7 +49,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def verdict_in(folder: Path, content: str) -> NodeRun:
     (folder / "verdict.json").write_text(content)
-    return node("Verdict", blessing=Artifact(3, str(folder), {}))
+    return node("Verdict", verdict=Artifact(3, str(folder), {}))
 
 
 def test_a_pushed_version_is_a_green_run(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_verdict_that_cannot_be_read_is_left_out_of_the_story(tmp_path: Path, 
 
 def test_a_failed_verdict_nodes_file_is_not_believed(tmp_path: Path) -> None:
     verdict_in(tmp_path, json.dumps(JUDGED))
-    failed = node("Verdict", "FAILED", blessing=Artifact(3, str(tmp_path), {}))
+    failed = node("Verdict", "FAILED", verdict=Artifact(3, str(tmp_path), {}))
     assert outcome_of([failed], "x").judged == {}
 
 

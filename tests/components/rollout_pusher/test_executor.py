@@ -24,13 +24,15 @@ def inputs(model_with: Callable[[str], Path], tmp_path: Path) -> dict[str, list[
     """A model that is blessed and checked."""
     from tfx.types import standard_artifacts
 
-    blessing = empty_artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
-    blessing.set_int_custom_property("blessed", 1)
-    blessing.set_string_custom_property("verdict", "BLESSED")
+    from components.verdict.artifact import ModelVerdict
+
+    verdict = empty_artifact(ModelVerdict, tmp_path / "verdict")
+    verdict.set_int_custom_property("blessed", 1)
+    verdict.set_string_custom_property("verdict", "BLESSED")
     check = empty_artifact(standard_artifacts.InfraBlessing, tmp_path / "check")
     check.set_int_custom_property("blessed", 1)
-    blessing.id, check.id = 21, 22
-    return {**line_artifacts(tmp_path, model_with("")), "blessing": [blessing], "check": [check]}
+    verdict.id, check.id = 21, 22
+    return {**line_artifacts(tmp_path, model_with("")), "verdict": [verdict], "check": [check]}
 
 
 def run_node(inputs: dict[str, list[Any]], folder: Path, run: str = "r1", **changes: Any) -> Any:
@@ -48,7 +50,10 @@ def run_node(inputs: dict[str, list[Any]], folder: Path, run: str = "r1", **chan
     }
     pushed = empty_artifact(standard_artifacts.PushedModel, folder / f"pushed-{len(list(folder.glob('pushed-*')))}")
     context = base_executor.BaseExecutor.Context(pipeline_run_id=run)
-    Executor(context).Do(inputs, {"pushed_model": [pushed]}, {**settings, **changes})
+    blessing = empty_artifact(standard_artifacts.ModelBlessing, Path(f"{pushed.uri}-blessing"))
+    Executor(context).Do(inputs, {"pushed_model": [pushed], "blessing": [blessing]}, {**settings, **changes})
+    assert blessing.get_int_custom_property("blessed") == pushed.get_int_custom_property("pushed")
+    assert blessing.get_int_custom_property("current_model_id") == inputs["model"][0].id
     return pushed
 
 
@@ -63,7 +68,7 @@ def test_a_blessed_and_checked_model_becomes_a_version_with_its_lineage(
     assert told is not None
     assert (told["run"], told["spans"], told["verdict"], told["task"]) == ("r1", [3, 4], "BLESSED", "clicks")
     ids = {name: one["id"] for name, one in told["artifacts"].items()}
-    assert ids == {"model": 11, "examples": 12, "schema": 13, "blessing": 21, "check": 22}
+    assert ids == {"model": 11, "examples": 12, "schema": 13, "verdict": 21, "check": 22}
     assert (tmp_path / "models" / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 1000
     assert json.loads((Path(pushed.uri) / "push.json").read_text())["version"] == 1
     (row,) = open_ledger(ledger_url).decisions()
@@ -73,7 +78,7 @@ def test_a_blessed_and_checked_model_becomes_a_version_with_its_lineage(
 @pytest.mark.parametrize(
     ("refused", "file", "reason"),
     [
-        ("blessing", "verdict.json", "the verdict says NOT_BLESSED: auc is too low (all of it: "),
+        ("verdict", "verdict.json", "the verdict says NOT_BLESSED: auc is too low (all of it: "),
         ("check", "report.json", "the serving check says NOT_BLESSED: auc is too low (all of it: "),
         ("check", None, "the serving check says NOT_BLESSED"),
     ],
@@ -94,10 +99,10 @@ def test_a_model_that_is_not_blessed_is_not_pushed_and_the_reason_is_told(
     assert (row.kind, row.verdict, row.version) == ("push", "NOT_PUSHED", None)
 
 
-def test_a_blessing_without_an_answer_is_none(inputs: dict[str, list[Any]], tmp_path: Path, ledger_url: str) -> None:
-    from tfx.types import standard_artifacts
+def test_a_verdict_without_an_answer_is_none(inputs: dict[str, list[Any]], tmp_path: Path, ledger_url: str) -> None:
+    from components.verdict.artifact import ModelVerdict
 
-    inputs["blessing"] = [empty_artifact(standard_artifacts.ModelBlessing, tmp_path / "silent")]
+    inputs["verdict"] = [empty_artifact(ModelVerdict, tmp_path / "silent")]
     assert run_node(inputs, tmp_path).get_int_custom_property("pushed") == 0
 
 
@@ -121,15 +126,16 @@ def test_the_node_can_stand_in_a_graph() -> None:
     from tfx.types import channel_utils, standard_artifacts
 
     from components.rollout_pusher.component import RolloutPusher
+    from components.verdict.artifact import ModelVerdict
 
     kinds = {
         "model": "Model",
-        "blessing": "ModelBlessing",
         "check": "InfraBlessing",
         "examples": "Examples",
         "schema": "Schema",
     }
     channels = {name: channel_utils.as_channel([getattr(standard_artifacts, kind)()]) for name, kind in kinds.items()}
+    channels["verdict"] = channel_utils.as_channel([ModelVerdict()])
     node = RolloutPusher(task="clicks", models_base="", keep_versions=5, lineage={"spans": [2, 1]}, **channels)
     assert node.outputs["pushed_model"].type_name == "PushedModel"
     assert json.loads(node.exec_properties["lineage"]) == {"spans": [2, 1]}

@@ -18,9 +18,10 @@ NAN = Measurement("auc", (), 1000, Interval(math.nan))
 def judged(
     folder: Path, patch: pytest.MonkeyPatch, found: list[Measurement] | Exception, with_baseline: bool = False
 ) -> tuple[Any, dict[str, Any]]:
-    """Runs the node on what TFMA "measured"; returns the blessing and the content of its file."""
+    """Runs the node on what TFMA "measured"; returns the verdict and the content of its file."""
     from tfx.types import standard_artifacts
 
+    from components.verdict.artifact import ModelVerdict
     from components.verdict.executor import VERDICT_FILE, Executor
 
     def read(evaluation: str) -> list[Measurement]:
@@ -31,16 +32,16 @@ def judged(
 
     patch.setenv("PRESSLINE_HOME", str(folder / "home"))
     patch.setattr(measurements, "read", read)
-    evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+    evaluation, verdict = standard_artifacts.ModelEvaluation(), ModelVerdict()
     model, baseline = standard_artifacts.Model(), standard_artifacts.Model()
-    evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
+    evaluation.uri, verdict.uri = str(folder / "evaluation"), str(folder / "verdict")
     model.uri, baseline.uri, model.id = "/models/new", "/models/old", 7
-    (folder / "blessing").mkdir()  # as TFX does
+    (folder / "verdict").mkdir()  # as TFX does
     inputs = {"evaluation": [evaluation], "model": [model]} | ({"baseline_model": [baseline]} if with_baseline else {})
     settings = {"task": "small", "gates": json.dumps([asdict(gate) for gate in GATES]), "code": "x"}
-    Executor().Do(inputs, {"blessing": [blessing]}, settings)
-    content: dict[str, Any] = json.loads((folder / "blessing" / VERDICT_FILE).read_text())
-    return blessing, content
+    Executor().Do(inputs, {"verdict": [verdict]}, settings)
+    content: dict[str, Any] = json.loads((folder / "verdict" / VERDICT_FILE).read_text())
+    return verdict, content
 
 
 @pytest.mark.parametrize(
@@ -55,13 +56,10 @@ def judged(
 def test_whatever_the_verdict_it_is_written_and_only_a_blessing_blesses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: list[Measurement] | Exception, verdict: str
 ) -> None:
-    blessing, content = judged(tmp_path, monkeypatch, found)
-    assert content["verdict"] == blessing.get_string_custom_property("verdict") == verdict
+    decided, content = judged(tmp_path, monkeypatch, found)
+    assert content["verdict"] == decided.get_string_custom_property("verdict") == verdict
     assert content["reasons"]
-    assert blessing.get_int_custom_property("blessed") == int(verdict == BLESSED)
-    assert blessing.get_int_custom_property("current_model_id") == 7
-    names = {path.name for path in (tmp_path / "blessing").iterdir()}
-    assert names == {"verdict.json", "BLESSED" if verdict == BLESSED else "NOT_BLESSED"}
+    assert decided.get_int_custom_property("blessed") == int(verdict == BLESSED)
 
 
 def test_the_file_holds_every_number_and_the_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +77,7 @@ def test_a_number_that_is_none_is_null_in_the_file_which_stays_json(
 ) -> None:
     _, content = judged(tmp_path, monkeypatch, [NAN])
     assert content["measurements"][0]["candidate"] == {"value": None, "lower": None, "upper": None}
-    assert "NaN" not in (tmp_path / "blessing" / "verdict.json").read_text()
+    assert "NaN" not in (tmp_path / "verdict" / "verdict.json").read_text()
 
 
 def test_the_ledger_has_the_verdict_with_its_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
