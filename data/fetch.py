@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 
 from data.catalogue import Package
@@ -108,7 +108,8 @@ def _pip_download(package: Package, folder: Path) -> list[str]:
 
 
 def _pip() -> list[str]:
-    if find_spec("pip"):
+    # Not find_spec: setuptools watches for it, to replace distutils, and warns where that came too late.
+    if any(distributions(name="pip")):
         return [sys.executable, "-m", "pip"]
     # The venv is made without pip; the interpreter it was made from often has it.
     base = getattr(sys, "_base_executable", "")

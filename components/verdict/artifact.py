@@ -10,4 +10,4 @@ class ModelVerdict(Artifact):
     was blessed and not yet pushed when its run was killed would else be compared with itself.
     """
 
-    TYPE_NAME = "ModelVerdict"
+    TYPE_NAME = "components.ModelVerdict"  # where Kubeflow's runner imports it from

@@ -124,9 +124,11 @@ def test_the_artifact_is_described_as_the_stock_example_gen_describes_it(
 ) -> None:
     def described(examples: standard_artifacts.Examples) -> tuple[str, dict[str, str]]:
         properties = examples.mlmd_artifact.custom_properties
-        return examples.split_names, {name: value.string_value for name, value in sorted(properties.items())}
+        texts = {name: value.string_value for name, value in sorted(properties.items()) if name != "rows"}
+        return examples.split_names, texts
 
     assert described(columnar) == described(by_beam) == described(stock)
+    assert columnar.get_int_custom_property("rows") == sum(len(_records(columnar, one)) for one in ("train", "eval"))
     names = sorted(str(path.relative_to(columnar.uri)) for path in Path(columnar.uri).glob("Split-*/*"))
     assert names == [f"Split-{split}/data_tfrecord-00000-of-00001.gz" for split in ("eval", "train")]
 
