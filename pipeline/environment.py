@@ -44,7 +44,7 @@ class TrainingOptions:
         batch_size: examples in one step over all devices; the task's own where None.
         epochs: the most passes over the data; the task's own where None.
         seed: the task's own where None.
-        cache_mib: training examples up to this size (MiB on disk) are kept in memory after the first pass.
+        cache_mib: training examples up to this size (MiB on disk, gzip) are transformed once and kept in memory.
     """
 
     strategy: str = "auto"
@@ -55,7 +55,7 @@ class TrainingOptions:
     batch_size: int | None = None
     epochs: int | None = None
     seed: int | None = None
-    cache_mib: int = 256
+    cache_mib: int = 64
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -1,13 +1,14 @@
 """Training input: serialized tf.Examples on disk to batches of transformed features, by the one transform graph."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-COUNTED_AT_ONCE = 8192
+AT_ONCE = 8192  # examples in a block that is counted, or transformed to be kept
 SHUFFLE_BUFFER = 200_000  # serialized examples; a few hundred bytes each
 
 
@@ -35,7 +36,7 @@ def find(patterns: list[str]) -> ExampleFiles:
     import tensorflow as tf
 
     paths = tuple(sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern)))
-    blocks = _records(paths).batch(COUNTED_AT_ONCE) if paths else []
+    blocks = _records(paths).batch(AT_ONCE) if paths else []
     count = sum(int(tf.size(block)) for block in blocks)
     if count == 0:
         raise ValueError(f"expected training examples in {', '.join(patterns)}, found none")
@@ -60,7 +61,9 @@ def batches(
         label: name of the transformed label.
         batch_size: examples a batch; the last one is smaller, or dropped when shuffling and others came before.
         shuffle_seed: of the order, a new one each pass; None keeps the files' order.
-        cache: keep the serialized examples in memory after the first pass.
+        cache: transform once and keep the transformed features in memory; else each pass reads and transforms anew,
+            and only a window of examples is shuffled. The order of the examples is the same both ways while they fit
+            into that window.
     """
     import tensorflow as tf
 
@@ -75,19 +78,41 @@ def batches(
         return {name: features[name] for name in wanted}, answer
 
     examples = _records(files.paths)
+    step: Any = transformed
     if cache:
-        examples = examples.cache()
+        kept = _in_memory(examples.batch(AT_ONCE).map(transformed))
+        examples = tf.data.Dataset.range(files.count)
+        step = _rows_of(kept)
     if shuffle_seed is not None:
         buffer = min(files.count, SHUFFLE_BUFFER)
         examples = examples.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=True)
     whole = shuffle_seed is not None and files.count >= batch_size
     batched = examples.batch(batch_size, drop_remainder=whole)
-    # The transform graph runs here, on the fly: one batch at a time is analysed fastest, and nothing is stored twice.
-    ready = batched.map(transformed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    # The transform graph runs on whole batches, here: it is quickest so, and nothing of it is written to disk.
+    ready = batched.map(step, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     # Every worker reads all files and takes its part of each batch: split by file they would take unequal steps.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return ready.with_options(options)
+
+
+def _in_memory(blocks: "tf.data.Dataset") -> Any:
+    """All blocks in one, in the memory of the host: the structure of a block, with [examples, ...] tensors."""
+    import tensorflow as tf
+
+    with tf.device("CPU:0"):
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *blocks)
+
+
+def _rows_of(kept: Any) -> "Callable[[tf.Tensor], Any]":
+    """A function from the numbers of some examples, int64 [batch], to their batch of what is kept."""
+    import tensorflow as tf
+
+    def rows(numbers: "tf.Tensor") -> Any:
+        return tf.nest.map_structure(lambda column: tf.gather(column, numbers), kept)
+
+    unconverted: Callable[[tf.Tensor], Any] = tf.autograph.experimental.do_not_convert(rows)
+    return unconverted
 
 
 def _records(paths: tuple[str, ...]) -> "tf.data.Dataset":
