@@ -13,7 +13,7 @@ from pipeline.quiet import native_words_to
 from pipeline.task import Task
 from pipeline.tasks import find
 from serving.errors import InputError
-from serving.home import PROJECT, home, models_dir
+from serving.home import home, models_dir
 
 if TYPE_CHECKING:
     from pipeline.metadata import NodeRun
@@ -201,6 +201,3 @@ def runs_of(decisions: "list[Decision]") -> "dict[str, dict[str, Any]]":
             row.update(verdict=one.verdict, version=one.version, problem=one.evidence.get("problem"))
             row["seconds"] = one.evidence.get("seconds")
     return rows
-
-
-__all__ = ["BAD_INPUT", "FAILURE", "NOT_BLESSED", "PROJECT", "PUSHED", "RunOptions", "execute", "run", "runs_of"]

@@ -10,7 +10,7 @@ from components.verdict.judge import TOO_FEW
 from pipeline.local import kind_of
 from pipeline.metadata import CACHED, COMPLETE, NodeRun
 from pipeline.task import Task
-from serving.home import home, models_dir
+from serving.home import models_dir
 
 WIDTH = 140  # characters
 OUTCOMES = {"pushed": 0, "failed": 1, "not blessed": 3}
@@ -166,6 +166,3 @@ def live_version(task: str) -> int | None:
     folder = models_dir(task)
     versions = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
     return max(versions, default=None)
-
-
-__all__ = ["Outcome", "fold", "home", "live_version", "nodes_table", "outcome_of", "show", "told", "verdict_table"]
