@@ -1,0 +1,1 @@
+"""A model server for laptops and CI that speaks TensorFlow Serving's contract: flags, gRPC, REST, versions, metrics."""
