@@ -1,0 +1,560 @@
+"""The models of a server as its users see them: start, requests, status, reloads, stop. TensorFlow is not needed."""
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.model_server.models import Models, Settings, State
+from serving.model_server.polling import ConfigPoller
+from serving.model_server.servable import Servable
+from serving.model_server.status import Code, StatusError
+from tests.serving.model_server.lifecycle_fakes import (
+    FAST,
+    Background,
+    Loads,
+    answering,
+    answers,
+    broken,
+    config,
+    is_free,
+    model,
+    reach,
+    servable,
+    serving,
+    states,
+    status,
+    until,
+    versions,
+)
+
+HOUR_MICROS = 3_600_000_000
+UNSET = type(config())()
+
+
+def refused(call: Any, *arguments: Any) -> str:
+    with pytest.raises(StatusError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+# Start
+
+
+def test_the_port_may_open_when_start_returns_since_every_model_answers(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1, 2, 10), versions(tmp_path / "n", 7)
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", m), model("n", n)))
+        assert answering(models, "m") == 10
+        assert answering(models, "n") == 7
+        assert states(models, "m") == {10: State.AVAILABLE}
+        assert sorted(load.calls) == [("m", 10, str(m / "10")), ("n", 7, str(n / "7"))]
+
+
+def test_start_waits_for_a_base_path_that_is_missing_then_empty_and_then_has_a_version(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(Loads()) as models:
+        start = Background(lambda: models.start(config(model("m", tmp_path / "m"))))
+        until(lambda: "Could not find base path" in caplog.text)
+        assert start.waits
+        (tmp_path / "m").mkdir()
+        until(lambda: "No versions of servable m" in caplog.text)
+        assert start.waits
+        versions(tmp_path / "m", 1)
+        assert start.result() is None
+        assert answering(models, "m") == 1
+
+
+def test_start_fails_when_the_highest_version_that_got_somewhere_has_failed(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1), versions(tmp_path / "n", 1)
+    load = Loads()
+    load.broken["m", 1] = broken(f"Could not find SavedModel at: {m / '1'}")
+    with serving(load, max_num_load_retries=2) as models:
+        assert refused(models.start, config(model("n", n), model("m", m))) == (
+            "UNKNOWN: 1 servable(s) did not become available: "
+            f"{{{{{{name: m version: 1}} due to error: NOT_FOUND: Could not find SavedModel at: {m / '1'}}}, }}"
+        )
+        assert load.tries("m", 1) == 3
+
+
+def test_start_names_all_models_that_failed(tmp_path: Path) -> None:
+    load = Loads()
+    load.broken = {("b", 1): broken("x"), ("a", 1): ValueError("odd")}
+    with serving(load, max_num_load_retries=0) as models:
+        each = [model(name, versions(tmp_path / name, 1)) for name in "ab"]
+        assert refused(models.start, config(*each)) == (
+            "UNKNOWN: 2 servable(s) did not become available: "
+            "{{{name: a version: 1} due to error: INTERNAL: ValueError: odd}, "
+            "{{name: b version: 1} due to error: NOT_FOUND: x}, }"
+        )
+
+
+def test_start_goes_on_with_a_good_version_while_a_higher_one_is_retried(tmp_path: Path) -> None:
+    load = Loads()
+    load.broken["m", 2] = broken()
+    with serving(load, load_retry_interval_micros=HOUR_MICROS) as models:
+        models.start(config(model("m", versions(tmp_path, 1, 2), specific=[1, 2])))
+        assert answering(models, "m") == 1
+
+
+def test_start_without_any_configuration_serves_nothing_and_a_reload_brings_models(tmp_path: Path) -> None:
+    with serving(Loads()) as models:
+        models.start(UNSET)
+        assert answering(models, "m") == "NOT_FOUND: Servable not found for request: Latest(m)"
+        assert answering(models, "m", label="L") == "UNAVAILABLE: Model labels does not init yet.L"
+        models.reload(config(model("m", versions(tmp_path, 1))))
+        assert answering(models, "m") == 1
+        assert answering(models, "m", label="L") == "INVALID_ARGUMENT: Unrecognized servable version label: L"
+
+
+def test_labels_at_the_start_need_the_flag(tmp_path: Path) -> None:
+    wanted = config(model("m", versions(tmp_path, 1), labels={"stable": 1}))
+    with serving(Loads()) as models:
+        assert "Request to assign label to version 1 of model m, which is not" in refused(models.start, wanted)
+        assert states(models, "m") == {}
+    with serving(Loads(), allow_version_labels_for_unavailable_models=True) as models:
+        models.start(wanted)
+        assert answering(models, "m", label="stable") == 1
+
+
+def test_with_the_flag_a_label_still_does_not_move_to_a_version_that_is_not_available(tmp_path: Path) -> None:
+    base = versions(tmp_path, 1)
+    with serving(Loads(), allow_version_labels_for_unavailable_models=True) as models:
+        models.start(config(model("m", base, labels={"stable": 1})))
+        moved = config(model("m", base, labels={"stable": 2}))
+        assert refused(models.reload, moved).startswith("FAILED_PRECONDITION")
+        assert answering(models, "m", label="stable") == 1
+
+
+def test_with_polling_off_start_never_finds_a_version_and_stop_frees_it(tmp_path: Path) -> None:
+    models = Models(Loads(), Settings(**{**FAST, "file_system_poll_wait_seconds": -1}))
+    start = Background(lambda: models.start(config(model("m", versions(tmp_path, 1)))))
+    until(lambda: str(answering(models, "m", label="L")).startswith("INVALID"))
+    assert start.waits
+    models.stop()
+    assert str(start.result()) == "CANCELLED: The model server is stopping."
+
+
+# Requests and status
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Any:
+    """A config of versions 1 and 2, with 3 in the directory but not served, and labels."""
+    labels = {"stable": 1, "canary": 2, "next": 3}
+    return config(model("m", versions(tmp_path / "m", 1, 2, 3), specific=[1, 2], labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        ({"name": "m"}, 2),
+        ({"name": "m", "version": 1}, 1),
+        ({"name": "m", "label": "stable"}, 1),
+        ({"name": "m", "label": "canary"}, 2),
+        ({"name": ""}, "INVALID_ARGUMENT: ModelSpec has no name specified."),
+        ({"name": "x"}, "NOT_FOUND: Servable not found for request: Latest(x)"),
+        ({"name": "x", "version": 0}, "NOT_FOUND: Servable not found for request: Specific(x, 0)"),
+        ({"name": "m", "version": 3}, "NOT_FOUND: Servable not found for request: Specific(m, 3)"),
+        ({"name": "m", "label": "next"}, "NOT_FOUND: Servable not found for request: Specific(m, 3)"),
+        ({"name": "m", "label": "L"}, "INVALID_ARGUMENT: Unrecognized servable version label: L"),
+        ({"name": "m", "label": ""}, "INVALID_ARGUMENT: Unrecognized servable version label: "),
+        ({"name": "x", "label": "stable"}, "INVALID_ARGUMENT: Unrecognized servable version label: stable"),
+    ],
+)
+def test_a_request_is_answered_by(three: Any, request_: dict[str, Any], answer: int | str) -> None:
+    with serving(Loads(), allow_version_labels_for_unavailable_models=True) as models:
+        models.start(three)
+        until(lambda: set(states(models, "m").values()) == {State.AVAILABLE})
+        assert answering(models, **request_) == answer
+
+
+def test_a_loading_and_a_failed_version_answer_as_if_unknown(tmp_path: Path) -> None:
+    load = Loads()
+    load.gates["m", 2] = threading.Event()
+    load.broken["m", 2] = broken()
+    with serving(load, max_num_load_retries=0) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        versions(tmp_path, 2)
+        text = "NOT_FOUND: Servable not found for request: Specific(m, 2)"
+        reach(models, "m", 2, State.LOADING)
+        assert answering(models, "m", 2) == text
+        load.gates["m", 2].set()
+        reach(models, "m", 2, State.END)
+        assert answering(models, "m", 2) == text
+        assert answering(models, "m") == 1
+
+
+def test_statuses_list_every_version_there_ever_was_highest_first(tmp_path: Path) -> None:
+    with serving(Loads()) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        for number in (3, 10):
+            versions(tmp_path, number)
+            reach(models, "m", number, State.AVAILABLE)
+        until(lambda: status(models, "m", 3).state is State.END)
+        assert [each.version for each in models.statuses("m")] == [10, 3, 1]
+        assert status(models, "m", 1).error is None
+        assert refused(models.statuses, "m", 2) == "NOT_FOUND: Could not find version 2 of model m"
+        assert refused(models.statuses, "x") == "NOT_FOUND: Could not find any versions of model x"
+        assert refused(models.statuses, "") == "NOT_FOUND: Could not find any versions of model "
+
+
+def test_a_version_that_retires_between_lookup_and_use_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = Models(Loads(), Settings())
+    leaving, staying = servable(version=1), servable(version=2)
+    leaving.retire()
+    serving_map = type(models._lifecycle.serving)
+    maps = iter([serving_map({"m": leaving}), serving_map({"m": staying})])
+    monkeypatch.setattr(type(models._lifecycle), "serving", property(lambda _: next(maps)), raising=False)
+    assert models.acquire("m") is staying
+
+
+def test_requests_never_fail_while_versions_change(tmp_path: Path) -> None:
+    changes = 50
+    versions(tmp_path, 1)
+    load = Loads()
+    done = threading.Event()
+    counts = [0] * 8
+    failures: list[BaseException] = []
+
+    def ask(models: Models, which: int) -> None:
+        highest = 0
+        while not done.is_set():
+            try:
+                with answers(models, "m") as version:
+                    assert not is_free(load.loaded[version - 1])
+                    assert version >= highest
+                    highest = version
+            except BaseException as error:
+                failures.append(error)
+                return
+            counts[which] += 1
+            done.wait(0.0001)
+
+    with serving(load) as models:
+        models.start(config(model("m", tmp_path)))
+        threads = [threading.Thread(target=ask, args=(models, which)) for which in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(2, changes + 2):
+                versions(tmp_path, number)
+                shutil.rmtree(tmp_path / str(number - 1))
+                reach(models, "m", number, State.AVAILABLE)
+                reach(models, "m", number - 1, State.END)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        assert not failures
+        assert min(counts) > 0
+        until(lambda: all(is_free(each) for each in load.loaded[:-1]))
+    assert len(load.loaded) == changes + 1
+
+
+def test_available_means_that_requests_work_and_states_go_forward_only(tmp_path: Path) -> None:
+    versions(tmp_path, 1)
+    seen: dict[int, list[State]] = {}
+    failures: list[str] = []
+    done = threading.Event()
+    with serving(Loads()) as models:
+
+        def watch() -> None:
+            while not done.wait(0.0002):
+                for each in models.statuses("m") if states(models, "m") else []:
+                    known = seen.setdefault(each.version, [])
+                    if not known or known[-1] is not each.state:
+                        known.append(each.state)
+                    silent = each.state is State.AVAILABLE and answering(models, "m", each.version) != each.version
+                    # It may have left since; but then its state has gone on too.
+                    if silent and status(models, "m", each.version).state is State.AVAILABLE:
+                        failures.append(f"{each.version} is AVAILABLE and does not answer")
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        models.start(config(model("m", tmp_path)))
+        for number in range(2, 12):
+            versions(tmp_path, number)
+            reach(models, "m", number - 1, State.END)
+        done.set()
+        watcher.join()
+    assert not failures
+    assert all(history == sorted(history) for history in seen.values()), seen
+
+
+# Versions
+
+
+def test_a_stuck_request_holds_its_version_but_not_its_successor(tmp_path: Path) -> None:
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        with answers(models, "m") as version:
+            assert version == 1
+            versions(tmp_path, 2)
+            until(lambda: answering(models, "m") == 2)
+            reach(models, "m", 1, State.UNLOADING)
+            assert answering(models, "m", 1) == "NOT_FOUND: Servable not found for request: Specific(m, 1)"
+            assert not is_free(load.loaded[0])
+        reach(models, "m", 1, State.END)
+        assert is_free(load.loaded[0])
+
+
+def test_a_broken_version_leaves_the_good_one_and_the_other_models_alone(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1), versions(tmp_path / "n", 1)
+    load = Loads()
+    load.broken["m", 2] = ValueError("not a model")
+    with serving(load, load_retry_interval_micros=HOUR_MICROS) as models:
+        models.start(config(model("m", m), model("n", n)))
+        versions(m, 2)
+        until(lambda: load.tries("m", 2))
+        assert states(models, "m") == {2: State.LOADING, 1: State.AVAILABLE}
+        versions(n, 2)
+        until(lambda: answering(models, "n") == 2)
+        assert answering(models, "m") == 1
+        shutil.rmtree(m / "2")  # un-aspired: the pending retry ends
+        reach(models, "m", 2, State.END)
+        assert str(status(models, "m", 2).error) == "INTERNAL: ValueError: not a model"
+        assert answering(models, "m") == 1
+
+
+def test_an_emptied_base_path_unloads_and_a_vanished_one_changes_nothing(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1), versions(tmp_path / "n", 1)
+    both = config(model("n", n), model("m", m))
+    with serving(Loads()) as models:
+        models.start(both)
+        shutil.rmtree(m / "1")
+        reach(models, "m", 1, State.END)
+        assert answering(models, "m") == "NOT_FOUND: Servable not found for request: Latest(m)"
+        shutil.rmtree(m)
+        versions(n, 2)
+        models.reload(both)
+        assert answering(models, "n") == 1
+        m.mkdir()
+        until(lambda: answering(models, "n") == 2)
+
+
+# Reloads
+
+
+def test_a_version_and_its_label_need_two_reloads(tmp_path: Path) -> None:
+    base = versions(tmp_path, 1, 2)
+    with serving(Loads()) as models:
+        models.start(config(model("m", base, specific=[1])))
+        models.reload(config(model("m", base, specific=[1], labels={"stable": 1})))
+        both = config(model("m", base, specific=[1, 2], labels={"stable": 1, "canary": 2}))
+        assert refused(models.reload, both) == (
+            "FAILED_PRECONDITION: Request to assign label to version 2 of model m, "
+            "which is not currently available for inference"
+        )
+        assert answering(models, "m", label="stable") == 1  # the old map is in force, as a whole
+        assert 2 not in states(models, "m")  # and 2 is never loaded
+        models.reload(config(model("m", base, specific=[1, 2], labels={"stable": 1})))
+        reach(models, "m", 2, State.AVAILABLE)
+        models.reload(both)
+        assert answering(models, "m", label="canary") == 2
+        models.reload(config(model("m", base, specific=[1, 2], labels={"stable": 2})))
+        assert answering(models, "m", label="stable") == 2
+        assert str(answering(models, "m", label="canary")).startswith("INVALID_ARGUMENT")
+
+
+def test_a_label_of_one_model_that_fails_keeps_the_labels_of_all(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1), versions(tmp_path / "n", 1)
+    with serving(Loads()) as models:
+        models.start(config(model("m", m), model("n", n)))
+        wrong = config(model("m", m, labels={"stable": 1}), model("n", n, labels={"stable": 9}))
+        assert refused(models.reload, wrong).startswith("FAILED_PRECONDITION")
+        assert str(answering(models, "m", label="stable")).startswith("INVALID_ARGUMENT")
+
+
+def test_a_version_may_be_dropped_while_a_label_points_to_it(tmp_path: Path) -> None:
+    base = versions(tmp_path, 1, 2)
+    with serving(Loads()) as models:
+        models.start(config(model("m", base, specific=[1, 2])))
+        until(lambda: set(states(models, "m").values()) == {State.AVAILABLE})
+        models.reload(config(model("m", base, specific=[2], labels={"old": 1})))
+        reach(models, "m", 1, State.END)
+        assert answering(models, "m", label="old") == "NOT_FOUND: Servable not found for request: Specific(m, 1)"
+
+
+def test_a_reload_is_the_whole_configuration(tmp_path: Path) -> None:
+    m, n, o = (versions(tmp_path / name, 1) for name in "mno")
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", m), model("n", n)))
+        models.reload(config(model("n", n), model("o", o)))
+        assert answering(models, "o") == 1
+        reach(models, "m", 1, State.END)
+        assert load.tries("n", 1) == 1
+        models.reload(config())
+        until(lambda: states(models, "n") == states(models, "o") == {1: State.END})
+        assert all(is_free(each) for each in load.loaded)
+        models.reload(config(model("m", m)))
+        assert answering(models, "m") == 1
+
+
+def test_a_reload_does_not_wait_for_new_versions_of_a_known_model(tmp_path: Path) -> None:
+    load = Loads()
+    load.gates["m", 2] = threading.Event()
+    base = versions(tmp_path, 1, 2)
+    with serving(load) as models:
+        models.start(config(model("m", base, specific=[1])))
+        models.reload(config(model("m", base, specific=[2])))
+        until(lambda: states(models, "m") == {2: State.LOADING, 1: State.AVAILABLE})
+        assert answering(models, "m") == 1
+
+
+def test_a_new_base_path_does_not_load_a_version_again(tmp_path: Path) -> None:
+    old, new = versions(tmp_path / "old", 1), versions(tmp_path / "new", 1, 2)
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", old)))
+        models.reload(config(model("m", new, specific=[1, 2])))
+        until(lambda: answering(models, "m") == 2)
+        assert [call[2] for call in load.calls] == [str(old / "1"), str(new / "2")]
+
+
+def test_a_new_model_that_fails_fails_the_reload_which_is_in_force_all_the_same(tmp_path: Path) -> None:
+    m, n = versions(tmp_path / "m", 1), versions(tmp_path / "n", 1)
+    load = Loads()
+    load.broken["n", 1] = broken("x")
+    with serving(load, max_num_load_retries=0) as models:
+        models.start(config(model("m", m)))
+        assert refused(models.reload, config(model("n", n))) == (
+            "UNKNOWN: 1 model(s) did not become available: {{{name: n version: 1} due to error: NOT_FOUND: x}, }"
+        )
+        reach(models, "m", 1, State.END)
+        models.reload(config(model("n", n)))  # n is known now, and not waited for
+
+
+def test_a_reload_with_a_missing_base_path_hangs_stops_all_polling_and_holds_up_later_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    m = versions(tmp_path / "m", 1)
+    with serving(Loads()) as models:
+        models.start(config(model("m", m)))
+        hanging = Background(lambda: models.reload(config(model("m", m), model("n", tmp_path / "n"))))
+        until(lambda: "Could not find base path" in caplog.text)
+        later = Background(lambda: models.reload(config(model("m", m))))
+        versions(m, 2)
+        assert answering(models, "m") == 1
+        assert hanging.waits
+        assert later.waits
+        versions(tmp_path / "n", 1)
+        assert hanging.result() is None
+        assert later.result() is None
+        until(lambda: states(models, "n") == {1: State.END})
+        until(lambda: answering(models, "m") == 2)
+
+
+def test_a_model_removed_and_brought_back_at_once_is_waited_for_anew(tmp_path: Path) -> None:
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        with answers(models, "m"):
+            models.reload(config())
+            reach(models, "m", 1, State.UNLOADING)
+            back = Background(lambda: models.reload(config(model("m", tmp_path))))
+            until(lambda: answering(models, "m") != 1)
+            assert back.waits
+        assert back.result() is None
+        assert answering(models, "m") == 1
+        assert load.tries("m", 1) == 2
+
+
+def test_a_model_brought_back_answers_however_far_it_had_gone(tmp_path: Path) -> None:
+    with serving(Loads()) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        for _ in range(20):
+            models.reload(config())
+            models.reload(config(model("m", tmp_path)))
+            assert answering(models, "m") == 1
+
+
+@pytest.mark.parametrize("wrong", ["unset", "twice", "relative", "platform"])
+def test_a_refused_config_changes_nothing(tmp_path: Path, wrong: str) -> None:
+    good = model("m", versions(tmp_path, 1))
+    configs = {
+        "unset": UNSET,
+        "twice": config(good, good),
+        "relative": config({**good, "base_path": "m"}),
+        "platform": config({**good, "model_platform": "other"}),
+    }
+    with serving(Loads()) as models:
+        models.start(config(good))
+        assert refused(models.reload, configs[wrong]).startswith("INVALID_ARGUMENT: ")
+        assert states(models, "m") == {1: State.AVAILABLE}
+        models.reload(config(good))
+
+
+def test_a_logging_config_is_refused_once_everything_else_is_done(tmp_path: Path) -> None:
+    logged = config({**model("m", versions(tmp_path, 1)), "logging_config": {}})
+    with serving(Loads()) as models:
+        assert refused(models.start, logged) == "INVALID_ARGUMENT: No request-logger-creator provided."
+        assert answering(models, "m") == 1
+
+
+def test_a_label_waits_for_its_version_where_the_config_file_is_polled(tmp_path: Path) -> None:
+    wanted = config(model("m", versions(tmp_path, 1), labels={"next": 2}))
+    with serving(Loads()) as models:
+        models.start(config(model("m", tmp_path)))
+        poller = ConfigPoller(lambda: wanted, models.reload, 0.005)
+        poller.start()
+        versions(tmp_path, 2)
+        until(lambda: answering(models, "m", label="next") == 2)
+        models.stop()
+        poller.stop()
+
+
+# Stop
+
+
+def test_stop_frees_a_hanging_reload_and_the_one_behind_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    m = versions(tmp_path / "m", 1)
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", m)))
+        hanging = [Background(lambda: models.reload(config(model("n", tmp_path / "n")))) for _ in range(3)]
+        until(lambda: "Could not find base path" in caplog.text)
+        models.stop()
+        assert [str(each.result()) for each in hanging] == ["CANCELLED: The model server is stopping."] * 3
+        assert refused(models.reload, config()) == "CANCELLED: The model server is stopping."
+        assert is_free(load.loaded[0])
+
+
+def test_stop_ends_the_threads_also_in_the_wait_for_a_retry(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    load = Loads()
+    load.broken["m", 1] = broken()
+    with serving(load, num_load_threads=0, load_retry_interval_micros=HOUR_MICROS) as models:
+        start = Background(lambda: models.start(config(model("m", versions(tmp_path, 1)))))
+        until(lambda: load.tries("m", 1))
+        models.stop()
+        error = start.result()
+        assert isinstance(error, StatusError)
+        assert error.code is Code.CANCELLED
+        until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_stop_lets_requests_in_flight_end(tmp_path: Path) -> None:
+    load = Loads()
+    with serving(load) as models:
+        models.start(config(model("m", versions(tmp_path, 1))))
+        held: Servable = models.acquire("m")
+        stop = Background(models.stop)
+        reach(models, "m", 1, State.UNLOADING)
+        assert answering(models, "m") == "NOT_FOUND: Servable not found for request: Latest(m)"
+        assert stop.waits
+        held.release()
+        assert stop.result() is None
+        assert is_free(held)
+
+
+def test_models_that_never_started_stop() -> None:
+    models = Models(Loads(), Settings())
+    models.stop()
+    models.stop()
