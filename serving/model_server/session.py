@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from serving.model_server.signature import Array
 
 # ConfigProto: run a graph's operations in the thread that asks. Requests are what runs in parallel; handing each
@@ -79,8 +81,8 @@ class SavedModelSession:
             for name in (*feeds, *fetches):
                 handles[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
             return self.run(feeds, fetches)
-        answer: list[Array] = self._session._call_tf_sessionrun(None, feed, fetch, [], None)
-        return answer
+        answer: list[Any] = self._session._call_tf_sessionrun(None, feed, fetch, [], None)
+        return [output if type(output) is np.ndarray else _scalar(output) for output in answer]
 
     def close(self) -> None:
         """Frees the model's memory. Python's graph is full of cycles, so the collector has to be asked."""
@@ -88,3 +90,8 @@ class SavedModelSession:
         self._outputs = {}
         del self._session, self._graph
         gc.collect()
+
+
+def _scalar(output: Any) -> Array:
+    """A tensor of rank 0, which TensorFlow gives as a NumPy scalar, or a text's bytes."""
+    return np.array(output, object) if isinstance(output, bytes) else np.asarray(output)
