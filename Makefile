@@ -8,11 +8,11 @@ CHECKED = $(wildcard bootstrap data components pipeline serving kubeflow airflow
 unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor run test lint format bench lock clean
+.PHONY: help setup doctor run serve test test-conformance lint format bench lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	    while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	    while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 setup: .set-up-$(GROUP)  ## Make or repair .venv; GROUP=serving|pipeline|dev (default dev), GPU=1 adds CUDA
 
@@ -22,8 +22,14 @@ doctor:  ## Say what this machine has and lacks, each lack with its remedy
 run: .set-up-pipeline  ## Run the line of a task on its spans; TASK=clicks, ARGS="--until-span 7 ..."
 	@.venv/bin/python -m pipeline run $(TASK) $(ARGS)
 
+serve: .set-up-serving  ## Serve the pushed models until Ctrl-C; ARGS="clicks --rest-port 8601 -- --enable_batching"
+	@.venv/bin/python -m serving.serve $(ARGS)
+
 test: .set-up-dev  ## Run the tests; ARGS="tests/pipeline -k gate ..."
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-conformance: .set-up-dev  ## Check a model server against the contract; MODEL_SERVER=tensorflow_model_server
+	@.venv/bin/python -m pytest tests/serving/model_server/conformance $(ARGS)
 
 lint: .set-up-dev  ## Check format, style, types and who imports whom
 	@.venv/bin/ruff format --check $(CHECKED)
