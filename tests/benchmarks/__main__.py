@@ -7,7 +7,11 @@ from pathlib import Path
 
 from tests.benchmarks import machine
 
-BENCHMARKS = {"pipeline": "a task, raw spans to pushed model, against a plain script and TFX's own template"}
+BENCHMARKS = {
+    "pipeline": "a task, raw spans to pushed model, against a plain script and TFX's own template",
+    "serving": "the model server on one core, REST and gRPC, against other Python servers",
+    "swap": "a new version under constant load, and back",
+}
 RESULTS = Path(__file__).resolve().parents[2] / "bench"
 
 

@@ -1,6 +1,7 @@
 """Medians, spreads and targets, as a Markdown table and a JSON file."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,27 +13,38 @@ from tests.benchmarks.child import Cost
 
 @dataclass(frozen=True)
 class Target:
-    """A number that was promised: met when `measured` is at most `bound`."""
+    """A number that was promised: met when `measured` is at most `bound`, or at least where that was promised."""
 
     what: str
     measured: float
     bound: float
     unit: str = "s"
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
         """A NaN meets nothing."""
-        return self.measured <= self.bound
+        return self.measured >= self.bound if self.at_least else self.measured <= self.bound
 
     def told(self) -> str:
         """One line of Markdown."""
         outcome = "met" if self.met else "**falls short**"
-        return f"- {self.what}: {self.measured:.2f} {self.unit}, target at most {self.bound:g} {self.unit}: {outcome}"
+        side = "least" if self.at_least else "most"
+        return f"- {self.what}: {self.measured:.2f} {self.unit}, target at {side} {self.bound:g} {self.unit}: {outcome}"
 
 
 def spread(values: Sequence[float]) -> str:
     """`median (least to most)`."""
     return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def figure(values: Sequence[float], digits: int) -> str:
+    """`median (least to most)` of those that are not NaN; `-` of none."""
+    known = [one for one in values if not math.isnan(one)]
+    if not known:
+        return "-"
+    middle = f"{statistics.median(known):.{digits}f}"
+    return middle if len(known) == 1 else f"{middle} ({min(known):.{digits}f} to {max(known):.{digits}f})"
 
 
 def table(costs: Mapping[str, Sequence[Cost]], notes: Mapping[str, str]) -> str:
