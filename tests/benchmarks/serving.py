@@ -5,7 +5,7 @@ records; one row and 32 rows a request), half-plus-two (the server's own work), 
 150,528 floats). Each round starts each server anew; 8 minutes a round on 2 cores once the peers are installed.
 Up to 2 repeats are a quick look: short windows, all models for our own server only, and of the peers' batching only
 MLServer's. `others` is the share of the server's core that other processes or the machine's host took meanwhile: beyond
-0.05 only the CPU microseconds are worth something.
+0.1 only the CPU microseconds are worth something.
 """
 
 import math

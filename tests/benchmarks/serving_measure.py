@@ -24,7 +24,7 @@ CLOSED_LOOP = 64  # requests at a time
 CLOSED_LOOP_LARGE = 4  # of the tensor's, 3 MB each
 OPEN_LOOP = 128
 WARM_S = 0.3
-DISTURBED = 0.05  # share of the server's core; a rate that did not hold meanwhile is tried again
+DISTURBED = 0.1  # share of the server's core; a rate that did not hold meanwhile is tried again
 DISTURBED_TRIES = 2
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.model_server.lifecycle_settings import Settings
@@ -201,3 +202,10 @@ class Background:
             self._call()
         except BaseException as raised:
             self.error = raised
+
+
+def refused(call: Any, *arguments: Any) -> str:
+    """What the call is refused with."""
+    with pytest.raises(StatusError) as caught:
+        call(*arguments)
+    return str(caught.value)
