@@ -268,7 +268,8 @@ class Connection(asyncio.Protocol):
 
     def _allow_body(self) -> None:
         self._expects = False
-        self.transport.write(_CONTINUE)
+        if not self._ended:  # the answer before may have been the last: of a client that has closed its sending half
+            self.transport.write(_CONTINUE)
 
     def _work(self) -> None:
         """Begins requests until one takes its time, the client has to take its answers first, or none waits."""

@@ -176,6 +176,22 @@ def test_it_is_told_so_only_behind_the_answers_that_come_first() -> None:
         assert hear(connection).body == b"POST /x  body"
 
 
+def test_who_has_closed_the_sending_half_is_not_told_to_send_a_body() -> None:
+    waiting = Waiting()
+    errors: list[Any] = []
+    with listening(waiting.answer) as port:
+        port.loop.set_exception_handler(lambda loop, context: errors.append(context))
+        with port.connect() as connection:
+            connection.sendall(post(b"first") + post(b"body", "Expect: 100-continue")[:-4])
+            connection.shutdown(socket.SHUT_WR)
+            wait_for(lambda: any(each._last for each in port.server._shared.connections))
+            waiting.go(port)
+            (only,) = answers(hear_all(connection))
+            assert only.status == 200
+        wait_for(lambda: not port.server.connections)
+    assert errors == []
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
