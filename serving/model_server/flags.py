@@ -5,19 +5,18 @@ as the real server does; a value that cannot be read, or `--help`, ends with 255
 """
 
 import dataclasses
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TextIO
 
 from serving.model_server import cpus
+from serving.model_server.flag_values import READERS
 from serving.model_server.status import Code, StatusError
 
 EXIT_USAGE = 255  # -1 in TF Serving
 CONTRACT = "Pressline embedded server (TensorFlow Serving 2.20 contract)"
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 
 
 def _flag(default: Any, meaning: str, *, bits: int = 32, acts_as: Any = None, why: str = "", ours: bool = False) -> Any:
@@ -164,7 +163,7 @@ def read(argv: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str]], li
             unknown.append(argument)
             continue
         try:
-            values[name] = _READERS[field.type](text, field.metadata["bits"]) if equals else True
+            values[name] = READERS[field.type](text, field.metadata["bits"]) if equals else True
         except ValueError:
             bad.append((name, text))
     return values, bad, unknown
@@ -241,38 +240,6 @@ def versions() -> str:
     except importlib.metadata.PackageNotFoundError:
         library = "not installed"
     return f"TensorFlow ModelServer: {CONTRACT}\nTensorFlow Library: {library}"
-
-
-def _read_integer(text: str, bits: int) -> int:
-    """As C's scanf("%d%c") takes it: blanks and a sign before the digits are fine, anything after them is not."""
-    if not _INTEGER.fullmatch(text):
-        raise ValueError(text)
-    value = int(text)
-    if not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
-        raise ValueError(text)
-    return value
-
-
-def _read_float(text: str, bits: int) -> float:
-    if "_" in text or text != text.rstrip():
-        raise ValueError(text)
-    return float(text)
-
-
-def _read_bool(text: str, bits: int) -> bool:
-    try:
-        return {"true": True, "false": False}[text.lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-def _read_text(text: str, bits: int) -> str:
-    return text
-
-
-_READERS: Mapping[Any, Callable[[str, int], Any]] = MappingProxyType(
-    {int: _read_integer, float: _read_float, bool: _read_bool, str: _read_text}
-)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -6,8 +6,9 @@ import os
 import socket
 from typing import Protocol
 
-from serving.model_server.rest.connection import Connection, Shared
+from serving.model_server.rest.connection import Connection
 from serving.model_server.rest.http import Answer, Limits
+from serving.model_server.rest.shared import Shared
 from serving.model_server.status import Code, StatusError
 
 BACKLOG = 1024  # connections that wait to be accepted

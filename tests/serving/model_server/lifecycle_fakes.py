@@ -23,6 +23,7 @@ FAST: Mapping[str, Any] = {
     "load_retry_interval_micros": 1000,
     "num_load_threads": 2,
 }
+HOUR_MICROS = 3_600_000_000
 
 
 def until(condition: Callable[[], Any]) -> None:

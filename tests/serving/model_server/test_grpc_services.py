@@ -28,7 +28,8 @@ from serving.model_server.servable import Feeds, Fetches, Run, Session
 from serving.model_server.signature import Array
 from tests.serving.model_server.grpc_running import LIMIT_S, running
 from tests.serving.model_server.lifecycle_fakes import FAST, config, model
-from tests.serving.model_server.models import CLASSIFY, REGRESS, example, push
+from tests.serving.model_server.models import example, push
+from tests.serving.model_server.models_tf1 import CLASSIFY, REGRESS
 
 X = {"x": {"dtype": 1, "tensor_shape": {"dim": [{"size": 2}]}, "float_val": [1.0, 5.0]}}
 EXAMPLES = [example(x=1.0), example(x=5.0)]

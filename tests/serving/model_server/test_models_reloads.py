@@ -10,6 +10,7 @@ from serving.model_server.polling import ConfigPoller
 from serving.model_server.servable import Servable
 from serving.model_server.status import Code, StatusError
 from tests.serving.model_server.lifecycle_fakes import (
+    HOUR_MICROS,
     Background,
     Loads,
     answering,
@@ -26,7 +27,6 @@ from tests.serving.model_server.lifecycle_fakes import (
     versions,
 )
 
-HOUR_MICROS = 3_600_000_000
 UNSET = type(config())()
 
 

@@ -15,8 +15,8 @@ from serving.model_server.signature import Signature
 from serving.model_server.status import StatusError
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
+from tests.serving.model_server.rest.handling import error_of, send
 from tests.serving.model_server.rest.ports import listening
-from tests.serving.model_server.rest.test_handler import error_of, send
 
 Features = dict[str, tuple[str, list[Any]]]
 

@@ -25,7 +25,7 @@ from serving.model_server.status import StatusError
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.ports import answers, listening, wait_for
-from tests.serving.model_server.rest.test_connection import post
+from tests.serving.model_server.rest.requests import post
 
 DURATION_S = float(os.environ.get("PRESSLINE_FUZZ_S", "20")) / 3  # of each of the tests here
 INPUTS = infos(a="float", b="string")

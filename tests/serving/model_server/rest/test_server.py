@@ -13,7 +13,7 @@ from serving.model_server.rest.http import Limits, Request, Response
 from serving.model_server.rest.server import serve
 from serving.model_server.status import Code, StatusError
 from tests.serving.model_server.rest.ports import hear, hear_all, listening, wait_for
-from tests.serving.model_server.rest.test_connection import HASTY, Waiting, echo, post
+from tests.serving.model_server.rest.requests import HASTY, Waiting, echo, post
 
 HANDLER: Any = SimpleNamespace(answer=echo)
 
