@@ -1,6 +1,6 @@
 """One typed client for both protocols of TensorFlow Serving: RestClient in rest_client, GrpcClient in grpc_client.
 
-Both raise serving.model_server.status.StatusError alone, whatever went wrong on the way.
+Both raise serving.status.StatusError alone, whatever went wrong on the way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serving.model_server.signature import Array
-from serving.model_server.status import StatusError
+from serving.status import StatusError
 
 TIMEOUT_S = 30.0  # of a call, all its tries together
 

@@ -9,7 +9,7 @@ import numpy as np
 from serving.client import TIMEOUT_S, Metadata, Prediction, SignatureInfo, Tensor, Version
 from serving.client.retry import RETRY, Retry
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LARGEST_BYTES = 2**31 - 1  # of a message
 

@@ -12,7 +12,7 @@ import urllib3
 from serving.client import TIMEOUT_S, Metadata, Prediction, Version, rest_json
 from serving.client.retry import RETRY, Retry
 from serving.model_server.signature import DEFAULT, Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 CONNECTIONS = 16  # kept open; more threads than that open further ones for a single request
 FRESH_S = 30.0  # how long the signatures of a version that wasn't named by its number are believed

@@ -11,7 +11,7 @@ import orjson
 
 from serving.client import Metadata, SignatureInfo, Tensor, Version
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 TEXT = np.dtype(object)
 DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(

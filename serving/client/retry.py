@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 T = TypeVar("T")
 

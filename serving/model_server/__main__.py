@@ -5,7 +5,7 @@ import os
 import sys
 
 from serving.model_server import flags
-from serving.model_server.status import StatusError
+from serving.status import StatusError
 
 
 def main(arguments: list[str]) -> int:

@@ -10,7 +10,7 @@ from serving.model_server.batch_shapes import Outcome
 from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.servable import Feeds, Fetches, Session
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 Answer = asyncio.Future[list[Array]]
 

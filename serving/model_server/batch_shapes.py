@@ -15,7 +15,7 @@ import numpy as np
 from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.servable import Feeds, Fetches, Session
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError, from_exception
+from serving.status import Code, StatusError, from_exception
 
 Outcome = list[Array] | StatusError  # of one request: its outputs in the order of the fetches, or why there are none
 

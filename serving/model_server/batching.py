@@ -26,7 +26,7 @@ from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.runner import Runner
 from serving.model_server.servable import Feeds, Fetches, Run, Session
 from serving.model_server.signature import Array, Signature
-from serving.model_server.status import Code, StatusError, from_exception
+from serving.status import Code, StatusError, from_exception
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from serving.model_server import cpus
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 THREAD_POOL_NAME = "batch_threads"
 THREAD_POOL_NAME_WITHOUT_FILE = "model_server_batch_threads"

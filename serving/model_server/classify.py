@@ -9,8 +9,8 @@ import numpy as np
 
 from serving.model_server.predict import CLASSIFY, REGRESS, Plan
 from serving.model_server.signature import DEFAULT, Array, Signature
-from serving.model_server.status import Code, StatusError
 from serving.model_server.tensors import dtype_name, dtype_of
+from serving.status import Code, StatusError
 
 INPUTS = "inputs"
 CLASSES = "classes"

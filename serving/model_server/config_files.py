@@ -16,7 +16,7 @@ from serving.model_server.batching_parameters import (
     THREAD_POOL_NAME_WITHOUT_FILE,
     BatchingParameters,
 )
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 PLATFORM = "tensorflow"

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from serving.model_server import cpus
 from serving.model_server.flag_values import READERS
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 EXIT_USAGE = 255  # -1 in TF Serving
 CONTRACT = "Pressline embedded server (TensorFlow Serving 2.20 contract)"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from serving.model_server.metrics import Metrics
-from serving.model_server.status import Code, StatusError, from_exception
+from serving.status import Code, StatusError, from_exception
 
 Answer = Callable[[Any, float | None], Awaitable[Any]]  # (request, seconds that the caller waits) -> response
 Handler = Callable[[bytes, Any], Awaitable[bytes]]  # (request, grpc.aio.ServicerContext) -> response

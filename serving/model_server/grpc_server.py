@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.model_server.config_files import Ssl
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LARGEST_BYTES = 2**31 - 1  # of a message, both ways
 CHECKED = ("", "ModelService", "PredictionService")  # what health checks may ask for; without the package, as upstream

@@ -17,8 +17,8 @@ from serving.model_server.predict import Plan
 from serving.model_server.runner import Runner
 from serving.model_server.servable import Servable
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
 from serving.model_server.tensors import from_proto, to_proto
+from serving.status import Code, StatusError
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LabelMap = Mapping[str, Mapping[str, int]]  # model -> label -> version
 

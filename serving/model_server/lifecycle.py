@@ -14,8 +14,8 @@ from serving.model_server import transition
 from serving.model_server.lifecycle_settings import Settings
 from serving.model_server.loading import Load, free, load_with_retries
 from serving.model_server.servable import Servable
-from serving.model_server.status import Code, StatusError
 from serving.model_server.transition import Action, Kind, State
+from serving.status import Code, StatusError
 
 log = logging.getLogger(__name__)
 

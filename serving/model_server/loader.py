@@ -13,7 +13,7 @@ from serving.model_server import signature, warmup
 from serving.model_server.servable import Run, Servable, Session
 from serving.model_server.session import SavedModelSession, SessionOptions
 from serving.model_server.signature import Signature
-from serving.model_server.status import Code, StatusError, from_exception
+from serving.status import Code, StatusError, from_exception
 
 MLMD_FILE = "assets.extra/mlmd_uuid"
 LARGEST_MODEL_BYTES = 2**31 - 1  # of saved_model.pb: protobuf's limit; variables have files of their own

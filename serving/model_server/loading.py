@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from serving.model_server.servable import Servable
-from serving.model_server.status import Code, StatusError, from_exception
+from serving.status import Code, StatusError, from_exception
 
 Load = Callable[[str, int, str], Servable]  # model name, version, directory
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.model_server.aspired import All, Latest, Policy, Source, Specific
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 PLATFORM = "tensorflow"
 _DEPRECATED_TENSORFLOW = 1  # ModelType.TENSORFLOW

@@ -14,8 +14,8 @@ from serving.model_server.loading import Load
 from serving.model_server.model_configs import ModelConfig
 from serving.model_server.polling import FileSystemPolling
 from serving.model_server.servable import Servable
-from serving.model_server.status import Code, StatusError
 from serving.model_server.transition import State
+from serving.status import Code, StatusError
 
 __all__ = ["Load", "Models", "Settings", "State", "VersionStatus"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from serving.model_server import classify
 from serving.model_server.predict import CLASSIFY, REGRESS
 from serving.model_server.signature import DEFAULT, Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 @dataclass(frozen=True, slots=True)

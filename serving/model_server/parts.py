@@ -21,7 +21,7 @@ from serving.model_server.runner import Runner
 from serving.model_server.servable import Feeds, Fetches, Run, Session
 from serving.model_server.session import SessionOptions
 from serving.model_server.signature import Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 PER_MODEL_FILE = "batching_params.pbtxt"  # in a version's directory
 

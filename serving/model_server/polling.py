@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from serving.model_server.aspired import Source, poll
-from serving.model_server.status import Code, from_exception
+from serving.status import Code, from_exception
 
 STOP_LIMIT_S = (
     5.0  # for a look that is under way; its thread is a daemon, so a hanging file system does not hold the exit

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from serving.model_server.signature import DEFAULT, Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"

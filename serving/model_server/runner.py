@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 T = TypeVar("T")
 _Work = tuple[Callable[[], object], "asyncio.Future[Any]", asyncio.AbstractEventLoop]

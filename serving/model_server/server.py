@@ -8,13 +8,13 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
+from serving.http import server as rest_server
+from serving.http.server import RestServer
 from serving.model_server import grpc_server, grpc_services
 from serving.model_server.grpc_server import GrpcServer
 from serving.model_server.parts import Parts, read_config
 from serving.model_server.polling import ConfigPoller
-from serving.model_server.rest import server as rest_server
 from serving.model_server.rest.handler import Handler, Options
-from serving.model_server.rest.server import RestServer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

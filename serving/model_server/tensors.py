@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LARGEST_FILL_BYTES = 2**31 - 1  # of a tensor whose values are not all sent: more could not have been sent either
 MOST_ELEMENTS = 2**63 - 1

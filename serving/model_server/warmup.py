@@ -12,8 +12,8 @@ from serving.model_server import classify, multi_inference, predict
 from serving.model_server.examples import serialized_examples
 from serving.model_server.servable import Session
 from serving.model_server.signature import Signature
-from serving.model_server.status import Code, StatusError
 from serving.model_server.tensors import from_proto
+from serving.status import Code, StatusError
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from serving.http.message import Request, Response, page
 from serving.model_server import classify, predict
 from serving.model_server.metadata import signature_def_map
 from serving.model_server.metrics import Metrics
 from serving.model_server.models import Models, VersionStatus
 from serving.model_server.predict import Plan
 from serving.model_server.rest import features, json_reading, json_tensors, json_writing, routes
-from serving.model_server.rest.http import Request, Response, page
 from serving.model_server.rest.inflate import inflate
 from serving.model_server.rest.routes import Route
 from serving.model_server.servable import Servable
 from serving.model_server.signature import DEFAULT, Array
-from serving.model_server.status import HTTP_STATUS, Code, StatusError, from_exception
+from serving.status import HTTP_STATUS, Code, StatusError, from_exception
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -20,7 +20,7 @@ import orjson
 import rapidjson
 
 from serving.model_server.rest.decimals import decimal32
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LONGEST_DUMP = 256  # characters of a value in a message
 _BOM = b"\xef\xbb\xbf"

@@ -14,7 +14,7 @@ from serving.model_server.rest import json_walk
 from serving.model_server.rest.json_reading import dump, invalid
 from serving.model_server.rest.json_values import KINDS, MOST_DIMENSIONS, STRING, decoded, is_base64, packed
 from serving.model_server.signature import Array, TensorInfo
-from serving.model_server.status import StatusError
+from serving.status import StatusError
 
 Format = Literal["instances", "inputs"]
 

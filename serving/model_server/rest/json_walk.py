@@ -10,7 +10,7 @@ from typing import Any
 from serving.model_server.rest.json_reading import dump, invalid
 from serving.model_server.rest.json_values import KINDS, MOST_DIMENSIONS, NAMES, STRING, decoded, is_base64, packed
 from serving.model_server.signature import Array, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 @dataclass

@@ -22,7 +22,7 @@ from serving.model_server.metrics import Metrics
 from serving.model_server.models import State, VersionStatus
 from serving.model_server.servable import Feeds, Fetches, Servable
 from serving.model_server.signature import Array, Signature, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server import certificates
 from tests.serving.model_server.grpc_running import LIMIT_S, LOCAL, running
 from tests.serving.model_server.lifecycle_fakes import Session

@@ -16,7 +16,7 @@ from serving.client import Client
 from serving.client.rest_client import FRESH_S, RestClient
 from serving.client.retry import Retry
 from serving.home import PROJECT
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LIMIT_S = 30.0
 ONE = Retry(tries=1)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from serving.client import Tensor
 from serving.client.rest_json import DTYPES, TEXT, decode, encode, metadata, versions
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 NUMBERS = sorted(name for name, dtype in DTYPES.items() if dtype is not TEXT)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3)

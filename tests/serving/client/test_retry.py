@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.client.retry import Retry
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 class Time:

@@ -15,7 +15,7 @@ from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.runner import Runner
 from serving.model_server.servable import Feeds, Fetches, Run
 from serving.model_server.signature import Array, Signature, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LIMIT_S = 20.0  # for what takes milliseconds
 

@@ -14,7 +14,7 @@ from serving.model_server.lifecycle_settings import Settings
 from serving.model_server.models import Models, State, VersionStatus
 from serving.model_server.servable import Feeds, Fetches, Servable
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LIMIT_S = 30.0
 FAST: Mapping[str, Any] = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.model_server.aspired import All, Latest, Policy, Source, Specific, aspired_versions, poll, version_number
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.lifecycle_fakes import versions
 
 

@@ -11,7 +11,7 @@ from serving.model_server.batch_shapes import UnlikeError, alike, allowed_rows, 
 from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.servable import Feeds
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.batching_fakes import Model
 
 DIFFERENT_SHAPES = (

@@ -10,7 +10,7 @@ import pytest
 
 from serving.model_server.servable import Feeds
 from serving.model_server.signature import Array, read
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.batching_fakes import (
     Model,
     RecordedMetrics,

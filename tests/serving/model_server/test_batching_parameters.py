@@ -4,7 +4,7 @@ import pytest
 
 from serving.model_server import cpus
 from serving.model_server.batching_parameters import BatchingParameters
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 def refusal(**values: Any) -> str:

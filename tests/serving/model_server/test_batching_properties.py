@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.servable import Run
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.batching_fakes import Model, RecordedMetrics, go, run_of, scheduler, signature, until
 
 TENSORS = (("xa:0", "ya:0"), ("xb:0", "yb:0"))

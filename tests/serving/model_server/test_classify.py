@@ -14,7 +14,7 @@ from serving.model_server.multi_inference import Result, Task
 from serving.model_server.predict import CLASSIFY, REGRESS
 from serving.model_server.session import SavedModelSession, SessionOptions
 from serving.model_server.signature import Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.models import example
 
 TWO = np.array([example(x=[1.0, 2.0, 3.0]), example(x=[4.0, 5.0, 0.1])], object)

@@ -7,7 +7,7 @@ import pytest
 
 from serving.model_server import config_files
 from serving.model_server.config_files import ConfigError
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.config_texts import READERS, TWO_MODELS, Written
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serving.model_server import config_files
 from serving.model_server.batching_parameters import BatchingParameters
 from serving.model_server.config_files import ConfigError, Ssl
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.config_texts import READERS, TWO_MODELS, Written
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serving.model_server import cpus, flags
 from serving.model_server.flags import Flags
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 ROOT = Path(__file__).parents[3]
 CONTRACT = """

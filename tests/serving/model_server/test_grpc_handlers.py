@@ -20,7 +20,7 @@ from serving.model_server.metrics import Metrics
 from serving.model_server.models import State, VersionStatus
 from serving.model_server.servable import Feeds, Fetches, Servable
 from serving.model_server.signature import Array, Signature, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.grpc_running import LIMIT_S, running
 from tests.serving.model_server.lifecycle_fakes import Session, is_free, until
 

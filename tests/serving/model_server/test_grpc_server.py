@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from serving.model_server.config_files import Ssl
 from serving.model_server.grpc_server import Listening, serve
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server import certificates
 from tests.serving.model_server.grpc_running import LIMIT_S, LOCAL, loop, running
 

@@ -3,7 +3,7 @@
 import pytest
 
 from serving.model_server.labels import checked, version_of
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 LOADED = {("m", 1), ("m", 2), ("n", 5)}
 

@@ -19,7 +19,7 @@ from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Feeds, Fetches, Run, Session
 from serving.model_server.session import SessionOptions
 from serving.model_server.signature import Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 X = np.array([1.0], np.float32)
 

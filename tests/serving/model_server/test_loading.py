@@ -6,7 +6,7 @@ import pytest
 
 from serving.model_server.loading import free, load_with_retries
 from serving.model_server.servable import Servable
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.lifecycle_fakes import Background, broken, is_free, servable, until
 
 

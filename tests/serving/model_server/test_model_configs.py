@@ -8,7 +8,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.model_server.aspired import All, Latest, Policy, Source, Specific
 from serving.model_server.model_configs import ModelConfig, check, read
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 def parse(*models: str) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from serving.model_server.models import Models, Settings, State
 from serving.model_server.polling import ConfigPoller
 from serving.model_server.servable import Servable
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.lifecycle_fakes import (
     HOUR_MICROS,
     Background,

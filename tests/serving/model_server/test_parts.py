@@ -8,7 +8,7 @@ import pytest
 from serving.model_server import config_files, cpus, parts
 from serving.model_server.flags import Flags
 from serving.model_server.parts import prepare, read_config
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from serving.model_server import polling
 from serving.model_server.aspired import Aspired, Source, poll
 from serving.model_server.polling import ConfigPoller, FileSystemPolling
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.lifecycle_fakes import Background, until, versions
 
 OFTEN_S = 0.005

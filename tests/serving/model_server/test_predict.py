@@ -8,7 +8,7 @@ import pytest
 from serving.model_server import predict
 from serving.model_server.predict import Plan
 from serving.model_server.signature import Array, Signature, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 ONE = np.array([1.0], np.float32)
 TWO = np.array([2.0], np.float32)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.model_server.signature import Array
-from serving.model_server.status import Code, StatusError
 from serving.model_server.tensors import dtype_of, from_proto, to_proto
+from serving.status import Code, StatusError
 
 TensorProto = tf.make_tensor_proto(0).__class__
 FIELDS = {

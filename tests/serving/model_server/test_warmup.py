@@ -13,7 +13,7 @@ from serving.model_server import signature, warmup
 from serving.model_server.predict import CLASSIFY, REGRESS
 from serving.model_server.session import SavedModelSession, SessionOptions
 from serving.model_server.signature import Array, Signature
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.models import example
 
 

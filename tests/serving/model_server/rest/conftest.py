@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.serving.http.ports import Port, listening
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.handling import handler
-from tests.serving.model_server.rest.ports import Port, listening
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from serving.model_server.rest.json_values import NAMES
 from serving.model_server.runner import Runner
 from serving.model_server.servable import Feeds, Fetches, Servable
 from serving.model_server.signature import Array, Signature, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 Function = Callable[[Mapping[str, Array]], Mapping[str, Any]]  # alias -> array, both ways
 DTYPES = {name: dtype for dtype, name in NAMES.items()}

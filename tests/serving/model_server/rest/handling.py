@@ -6,8 +6,8 @@ from typing import Any
 from serving.model_server.metrics import Metrics
 from serving.model_server.rest.handler import Handler, Options
 from serving.model_server.servable import Servable
+from tests.serving.http.ports import Heard, Port
 from tests.serving.model_server.rest import fakes
-from tests.serving.model_server.rest.ports import Heard, Port
 
 PREDICT = "/v1/models/m:predict"
 

@@ -5,7 +5,7 @@ import pytest
 from serving.model_server.rest.json_reading import parse
 from serving.model_server.rest.json_tensors import read
 from serving.model_server.signature import TensorInfo
-from serving.model_server.status import StatusError
+from serving.status import StatusError
 from tests.serving.model_server.rest.fakes import infos
 
 ELEMENT = "Failed to process element: "

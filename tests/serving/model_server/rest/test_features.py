@@ -12,11 +12,11 @@ from serving.model_server.metrics import Metrics
 from serving.model_server.rest.features import read
 from serving.model_server.rest.handler import Handler, Options
 from serving.model_server.signature import Signature
-from serving.model_server.status import StatusError
+from serving.status import StatusError
+from tests.serving.http.ports import listening
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.handling import error_of, send
-from tests.serving.model_server.rest.ports import listening
 
 Features = dict[str, tuple[str, list[Any]]]
 

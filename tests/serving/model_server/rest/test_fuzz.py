@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import rapidjson
 
+from serving.http.message import Limits, Request, Response
 from serving.model_server.metrics import Metrics
 from serving.model_server.rest import json_walk
 from serving.model_server.rest.handler import Handler, Options
-from serving.model_server.rest.http import Limits, Request, Response
 from serving.model_server.rest.json_reading import parse
 from serving.model_server.rest.json_tensors import read
-from serving.model_server.status import StatusError
+from serving.status import StatusError
+from tests.serving.http.ports import answers, listening, wait_for
+from tests.serving.http.requests import post
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
-from tests.serving.model_server.rest.ports import answers, listening, wait_for
-from tests.serving.model_server.rest.requests import post
 
 DURATION_S = float(os.environ.get("PRESSLINE_FUZZ_S", "20")) / 3  # of each of the tests here
 INPUTS = infos(a="float", b="string")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from serving.model_server.metrics import Metrics
-from serving.model_server.status import HTTP_STATUS, Code, StatusError
+from serving.status import HTTP_STATUS, Code, StatusError
+from tests.serving.http.ports import Port, listening
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.handling import PREDICT, TWO, error_of, handler, send
-from tests.serving.model_server.rest.ports import Port, listening
 
 
 def raise_(error: Exception) -> Any:

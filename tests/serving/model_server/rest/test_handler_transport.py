@@ -10,10 +10,10 @@ from serving.model_server.metrics import Metrics
 from serving.model_server.rest.handler import LARGE_BYTES, LARGE_ELEMENTS
 from serving.model_server.runner import Runner
 from serving.model_server.signature import Signature
+from tests.serving.http.ports import Port, listening, wait_for
 from tests.serving.model_server.rest import fakes
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.handling import PREDICT, TWO, error_of, handler, send
-from tests.serving.model_server.rest.ports import Port, listening, wait_for
 
 ORIGIN = "Origin: https://page.example"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.model_server.rest.json_reading import LONGEST_DUMP, dump, parse, signature_name
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 
 
 def refusal(body: bytes) -> str:

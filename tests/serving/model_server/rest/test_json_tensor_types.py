@@ -13,7 +13,7 @@ from serving.model_server.rest import json_walk
 from serving.model_server.rest.json_tensors import read
 from serving.model_server.rest.json_values import KINDS
 from serving.model_server.signature import Array, TensorInfo
-from serving.model_server.status import Code, StatusError
+from serving.status import Code, StatusError
 from tests.serving.model_server.rest.fakes import DTYPES, infos
 from tests.serving.model_server.rest.refusals import ELEMENT, X, refusal
 

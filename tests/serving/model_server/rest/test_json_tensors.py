@@ -5,7 +5,7 @@ import pytest
 
 from serving.model_server.rest.json_reading import parse
 from serving.model_server.rest.json_tensors import read
-from serving.model_server.status import Code
+from serving.status import Code
 from tests.serving.model_server.rest.fakes import infos
 from tests.serving.model_server.rest.refusals import ELEMENT, X, refusal
 

@@ -14,7 +14,7 @@ from serving.model_server.rest.json_reading import parse
 from serving.model_server.rest.json_tensors import read
 from serving.model_server.rest.json_values import KINDS
 from serving.model_server.signature import Array, TensorInfo
-from serving.model_server.status import StatusError
+from serving.status import StatusError
 
 
 def floats(*values: Any) -> Array:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from serving.model_server.rest.connection import LARGE_BYTES
-from serving.model_server.rest.http import Limits, Request, Response, page
-from tests.serving.model_server.rest.ports import answers, hear, hear_all, listening, wait_for
-from tests.serving.model_server.rest.requests import HASTY, LAST, Waiting, echo, post
+from serving.http.connection import LARGE_BYTES
+from serving.http.message import Limits, Request, Response, page
+from tests.serving.http.ports import answers, hear, hear_all, listening, wait_for
+from tests.serving.http.requests import HASTY, LAST, Waiting, echo, post
 
 
 @pytest.mark.parametrize(

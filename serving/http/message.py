@@ -1,10 +1,12 @@
 """What HTTP requests and answers are, and what one connection may ask for."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 
 
@@ -40,6 +42,7 @@ class Request(NamedTuple):
         body: whole; still compressed where `encoding` says so.
         encoding: the Content-Encoding header.
         origin: the Origin header.
+        headers: those that the server was told to keep, by lower-case name; of a repeated one the last.
     """
 
     method: str
@@ -47,6 +50,7 @@ class Request(NamedTuple):
     body: bytes
     encoding: bytes
     origin: bytes
+    headers: Mapping[bytes, bytes] = NO_HEADERS
 
 
 class Response(NamedTuple):
@@ -63,6 +67,20 @@ class Response(NamedTuple):
     headers: bytes
     body: bytes
     close: bool = False
+
+
+class Turn(NamedTuple):
+    """One thing to write: the answer to a request, or one that is ready.
+
+    Attributes:
+        asked: either.
+        last: whether the client wants, or gets, no more.
+        is_1_0: whether a connection that stays open has to be announced.
+    """
+
+    asked: Request | Response
+    last: bool
+    is_1_0: bool
 
 
 Answer = Callable[[Request], "Response | Coroutine[Any, Any, Response]"]

@@ -2,13 +2,16 @@
 
 import contextlib
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.model_server.rest.http import Limits
-from tests.serving.model_server.rest.ports import answers, hear, hear_all, listening, wait_for
-from tests.serving.model_server.rest.requests import LAST, Waiting, echo, post
+from serving.http.message import Limits, Request, Response
+from tests.serving.http.ports import answers, hear, hear_all, listening, wait_for
+from tests.serving.http.requests import LAST, Waiting, echo, post
+from tests.serving.model_server import certificates
 
 
 def test_a_request_is_passed_on_and_answered_with_its_length() -> None:
@@ -17,6 +20,34 @@ def test_a_request_is_passed_on_and_answered_with_its_length() -> None:
     assert heard.body == b"POST /a%20b?c=d gzipo body"
     assert set(heard.headers) == {"content-type", "date", "content-length"}
     assert heard.headers["date"].endswith(" GMT")
+
+
+def test_requests_carry_the_headers_that_the_server_keeps_and_no_others() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(dict(request.headers))
+        return echo(request)
+
+    with listening(answer, keep=(b"x-user-id",)) as port, port.connect() as connection:
+        for headers in (("X-User-Id: first", "x-user-id: ann", "X-Other: o"), ()):
+            connection.sendall(post(b"", *headers))
+            hear(connection)
+    assert seen == [{b"x-user-id": b"ann"}, {}]
+
+
+def test_over_tls_answers_and_refusals_arrive_whole(tmp_path: Path) -> None:
+    authority = certificates.authority("ours")
+    for name, content in zip(("key", "certificate"), authority.issue("localhost"), strict=True):
+        (tmp_path / name).write_bytes(content)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    trust = ssl.create_default_context(cadata=authority.pem.decode())
+    with listening(echo, Limits(body_bytes=10), tls=tls) as port:
+        for request, status in ((post(b"body"), 200), (post(b"x" * 20_000), 413)):
+            with port.connect() as plain, trust.wrap_socket(plain, server_hostname="localhost") as connection:
+                connection.sendall(request)
+                assert hear(connection).status == status
 
 
 def test_a_request_may_come_in_single_bytes() -> None:

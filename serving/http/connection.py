@@ -12,12 +12,12 @@ while too many wait, and nothing further is begun while the client does not take
 import asyncio
 import logging
 from collections import deque
-from typing import NamedTuple, cast
+from typing import cast
 
 import httptools
 
-from serving.model_server.rest.http import REASONS, Request, Response, page
-from serving.model_server.rest.shared import Shared
+from serving.http.message import REASONS, Request, Response, Turn, page
+from serving.http.shared import Shared
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +26,7 @@ LINGER_S = 2.0  # how long a refused client's bytes are still read, lest a reset
 _STARTS = {code: f"HTTP/1.1 {code} {reason}\r\n".encode() for code, reason in REASONS.items()}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE, _KEEP = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
-_LENGTHS_OF_NOTED = frozenset(map(len, ("content-encoding", "origin", "expect", "content-length")))
 _IDLE, _HEAD, _BODY = "idle", "head", "body"  # what of a request has come: nothing, part of its head, part of its body
-
-
-class _Turn(NamedTuple):
-    """One thing to write: the answer to a request, or one that is ready.
-
-    Attributes:
-        asked: either.
-        last: whether the client wants, or gets, no more.
-        is_1_0: whether a connection that stays open has to be announced.
-    """
-
-    asked: Request | Response
-    last: bool
-    is_1_0: bool
 
 
 class _RefusedError(Exception):
@@ -62,6 +47,7 @@ class Connection(asyncio.Protocol):
     _target: bytes
     _encoding: bytes
     _origin: bytes
+    _kept: dict[bytes, bytes]
     _expects: bool  # the client waits to be told to send the body
     _body: list[bytes]
     _body_bytes: int
@@ -71,8 +57,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
-        self._ahead: deque[_Turn] = deque()
-        self._turn: _Turn | None = None  # that is being worked on
+        self._ahead: deque[Turn] = deque()
+        self._turn: Turn | None = None  # that is being worked on
         self._task: asyncio.Task[Response] | None = None
         self._blocked = False  # the client takes no more answers for now
         self._unsent = 0  # bytes, when that was last looked at
@@ -141,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._shared.limits.head_bytes:
             self._raise(431)
-        if len(name) in _LENGTHS_OF_NOTED and self._stage is _HEAD:  # else it is a trailer
+        if len(name) in self._shared.noted_lengths and self._stage is _HEAD:  # else it is a trailer
             self._note(name.lower(), value)
 
     def on_headers_complete(self) -> None:
@@ -159,10 +145,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         parser, body = self._parser, self._body
         content = body[0] if len(body) == 1 else b"".join(body)
-        request = Request(parser.get_method().decode(), self._target, content, self._encoding, self._origin)
+        request = Request(parser.get_method().decode(), self._target, content, self._encoding, self._origin, self._kept)
         # Nobody upgrades here, but the parser stops behind a request that asks for it.
         self._last = parser.should_upgrade() or not parser.should_keep_alive()
-        self._ahead.append(_Turn(request, self._last, parser.get_http_version() == "1.0"))
+        self._ahead.append(Turn(request, self._last, parser.get_http_version() == "1.0"))
         self._stage, self._since, self._body, self._expects = _IDLE, self._shared.now, [], False
         if self._reading and len(self._ahead) > self._shared.limits.ahead:
             self._reading = False
@@ -205,6 +191,7 @@ class Connection(asyncio.Protocol):
         self._stage = stage
         self._since = self._shared.now
         self._target = self._encoding = self._origin = b""
+        self._kept = {}
         self._body = []
         self._body_bytes = self._head_bytes = self._head_pieces_bytes = 0
         self._expects = False
@@ -218,6 +205,8 @@ class Connection(asyncio.Protocol):
             self._expects = value.lower() == b"100-continue" and self._parser.get_http_version() != "1.0"
         elif name == b"content-length" and int(value) > self._shared.limits.body_bytes:
             self._raise(413)
+        elif name in self._shared.keep:
+            self._kept[name] = value
 
     def _raise(self, status: int) -> None:
         self._refusal = status
@@ -227,7 +216,7 @@ class Connection(asyncio.Protocol):
         """Answers with an error after everything that came before, then closes."""
         if not self._last:
             self._last = True
-            self._ahead.append(_Turn(page(status), True, False))
+            self._ahead.append(Turn(page(status), True, False))
             self._work()
 
     def _allow_body(self) -> None:
@@ -264,7 +253,7 @@ class Connection(asyncio.Protocol):
         self._write(page(500) if error else task.result(), turn)
         self._work()
 
-    def _write(self, response: Response, turn: _Turn) -> None:
+    def _write(self, response: Response, turn: Turn) -> None:
         shared, body = self._shared, response.body
         if self._ended:
             return
@@ -272,8 +261,13 @@ class Connection(asyncio.Protocol):
         if not last and not self._ahead:
             last = self._last or (shared.closing and self._stage is _IDLE)
         connection = _CLOSE if last else _KEEP if turn.is_1_0 else b""
-        start = _STARTS[response.status]
-        head = b"%b%b%b%bContent-Length: %d\r\n\r\n" % (start, response.headers, shared.date, connection, len(body))
+        head = b"%b%b%b%bContent-Length: %d\r\n\r\n" % (
+            _STARTS[response.status],
+            response.headers,
+            shared.date,
+            connection,
+            len(body),
+        )
         if isinstance(turn.asked, Request) and turn.asked.method == "HEAD":
             self.transport.write(head)
         elif len(body) < LARGE_BYTES:
@@ -289,7 +283,7 @@ class Connection(asyncio.Protocol):
         self._last = self._ended = True
         self._since = self._shared.now
         self._ahead.clear()
-        if not cut_short:
+        if not cut_short or not self.transport.can_write_eof():  # TLS cannot close one half
             self.transport.close()
             return
         self.transport.write_eof()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,8 +13,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from serving.model_server.rest.http import Answer, Limits
-from serving.model_server.rest.server import RestServer, serve
+from serving.http.message import Answer, Limits
+from serving.http.server import RestServer, serve
 
 LIMIT_S = 30.0
 T = TypeVar("T")
@@ -61,13 +62,21 @@ class Port:
 
 
 @contextlib.contextmanager
-def listening(answer: Answer, limits: Limits | None = None, host: str = "127.0.0.1") -> Iterator[Port]:
+def listening(
+    answer: Answer,
+    limits: Limits | None = None,
+    host: str = "127.0.0.1",
+    keep: tuple[bytes, ...] = (),
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Port]:
     """A port on a free number, closed in the end."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        started = asyncio.run_coroutine_threadsafe(serve(SimpleNamespace(answer=answer), host, 0, limits), loop)
+        started = asyncio.run_coroutine_threadsafe(
+            serve(SimpleNamespace(answer=answer), host, 0, limits, keep, tls), loop
+        )
         server = started.result(LIMIT_S)
         try:
             yield Port(server.port, server, loop)

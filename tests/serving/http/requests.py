@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from serving.model_server.rest.http import Limits, Request, Response
-from tests.serving.model_server.rest.ports import Port
+from serving.http.message import Limits, Request, Response
+from tests.serving.http.ports import Port
 
 HASTY = Limits(idle_s=0.2, head_s=0.2, body_s=0.2, write_s=0.2)
 

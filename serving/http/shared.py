@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from serving.model_server.rest.http import Answer, Limits
+from serving.http.message import Answer, Limits
 
 if TYPE_CHECKING:
-    from serving.model_server.rest.connection import Connection
+    from serving.http.connection import Connection
+
+NOTED = (b"content-encoding", b"origin", b"expect", b"content-length")  # headers that connections act on
 
 
 class Shared:
@@ -16,14 +19,20 @@ class Shared:
 
     Attributes:
         answer: called with each request; what it returns at once, or a coroutine for it. It raises nothing.
+        keep: lower-case names of the headers that requests carry.
+        noted_lengths: of the names of all headers that are looked at.
         now: seconds, as of the last `tick`: exact enough for limits of seconds, and free.
         closing: whether every answer is its connection's last.
         emptied: set when the last connection ends.
     """
 
-    def __init__(self, answer: Answer, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, answer: Answer, limits: Limits, loop: asyncio.AbstractEventLoop, keep: Collection[bytes] = ()
+    ) -> None:
         self.answer = answer
         self.limits = limits
+        self.keep = frozenset(keep)
+        self.noted_lengths = frozenset(map(len, (*NOTED, *keep)))
         self.loop = loop
         self.connections: set[Connection] = set()
         self.closing = False

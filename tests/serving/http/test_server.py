@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from serving.model_server.rest.http import Limits, Request, Response
-from serving.model_server.rest.server import serve
-from serving.model_server.status import Code, StatusError
-from tests.serving.model_server.rest.ports import hear, hear_all, listening, wait_for
-from tests.serving.model_server.rest.requests import HASTY, Waiting, echo, post
+from serving.http.message import Limits, Request, Response
+from serving.http.server import serve
+from serving.status import Code, StatusError
+from tests.serving.http.ports import hear, hear_all, listening, wait_for
+from tests.serving.http.requests import HASTY, Waiting, echo, post
 
 HANDLER: Any = SimpleNamespace(answer=echo)
 

@@ -4,12 +4,14 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
+from collections.abc import Collection
 from typing import Protocol
 
-from serving.model_server.rest.connection import Connection
-from serving.model_server.rest.http import Answer, Limits
-from serving.model_server.rest.shared import Shared
-from serving.model_server.status import Code, StatusError
+from serving.http.connection import Connection
+from serving.http.message import Answer, Limits
+from serving.http.shared import Shared
+from serving.status import Code, StatusError
 
 BACKLOG = 1024  # connections that wait to be accepted
 LONGEST_TICK_S = 1.0
@@ -65,7 +67,14 @@ class RestServer:
         self._shared.tick()
 
 
-async def serve(handler: Handler, host: str, port: int, limits: Limits | None = None) -> RestServer:
+async def serve(
+    handler: Handler,
+    host: str,
+    port: int,
+    limits: Limits | None = None,
+    keep: Collection[bytes] = (),
+    tls: ssl.SSLContext | None = None,
+) -> RestServer:
     """Listens and answers on the running event loop.
 
     Args:
@@ -74,15 +83,17 @@ async def serve(handler: Handler, host: str, port: int, limits: Limits | None = 
             IPv6.
         port: 0 lets the system choose; see `RestServer.port`.
         limits: of a connection.
+        keep: lower-case names of the headers that requests shall carry.
+        tls: None speaks plain text.
 
     Raises:
         StatusError: INVALID_ARGUMENT: no such host. UNAVAILABLE: the port is taken or not allowed.
     """
     loop = asyncio.get_running_loop()
     listener = _listen(host, port)
-    shared = Shared(handler.answer, limits or Limits(), loop)
+    shared = Shared(handler.answer, limits or Limits(), loop, keep)
     try:
-        server = await loop.create_server(lambda: Connection(shared), sock=listener, backlog=BACKLOG)
+        server = await loop.create_server(lambda: Connection(shared), sock=listener, backlog=BACKLOG, ssl=tls)
     except BaseException:
         listener.close()
         raise
