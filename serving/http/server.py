@@ -119,7 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        advice = "; another process has it, choose another --rest_api_port" if error.errno == errno.EADDRINUSE else ""
+        advice = "; another process has it, choose another port" if error.errno == errno.EADDRINUSE else ""
         reason = os.strerror(error.errno or 0)
         raise StatusError(Code.UNAVAILABLE, f"REST cannot listen on {host}:{port}: {reason}{advice}") from error
     return listener

@@ -25,7 +25,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         assert caught.value.code is Code.UNAVAILABLE
         assert caught.value.message == (
             f"REST cannot listen on 127.0.0.1:{port.number}: Address already in use; another process has it, "
-            "choose another --rest_api_port"
+            "choose another port"
         )
 
 
