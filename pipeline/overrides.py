@@ -109,6 +109,7 @@ def _push(task: "Task", run: str, parts: "dict[str, metadata.Artifact]", ledger:
     from components.rollout_pusher.warmup import warmup_requests
     from components.serving_check import raw_records
     from pipeline.signatures import read_schema
+    from serving.rollout.store import open_store
 
     model, examples, schema = parts["model"], parts["examples"], parts["schema"]
     exported = Path(model.uri, EXPORTED)
@@ -121,6 +122,7 @@ def _push(task: "Task", run: str, parts: "dict[str, metadata.Artifact]", ledger:
         model={"id": model.id, "uri": model.uri},
         lineage={"verdict": "OVERRIDDEN", "override": {"actor": who(), "reason": reason}},
         ledger=ledger,
+        rollouts=open_store(),
         warmup=warmup_requests(str(exported), records, task.name),
         keep=task.keep_versions,
         actor=who(),

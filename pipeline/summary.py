@@ -70,7 +70,7 @@ def show(task: Task, nodes: Sequence[NodeRun], outcome: Outcome, seconds: float)
         console.print(told("verdict: ", (outcome.judged["verdict"], "bold"), f" — {reasons}"))
     if outcome.version is not None:
         path = models_dir(task.name) / str(outcome.version)
-        console.print(f"pushed: version {outcome.version} at {path}")
+        console.print(f"pushed: version {outcome.version} at {path}; `python -m serving.rollout status {task.name}`")
         _show_answers(console, task, path)
     for reason in outcome.reasons:
         console.print(f"{outcome.verdict}: {reason}")

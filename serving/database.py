@@ -65,7 +65,10 @@ def open_database(url: str | None, tables: sa.MetaData, patience_s: float = PATI
     with _input_errors(parsed, "opened"):
         if parsed.get_backend_name() == "sqlite":
             _while_locked(lambda: _use_write_ahead_log(engine), patience_s)
-        _in_transaction(engine, lambda connection: _make_tables(connection, tables), patience_s)
+        # First a look, which waits for no writer: making an index that is there still takes a lock on PostgreSQL.
+        there = _in_transaction(engine, lambda connection: set(sa.inspect(connection).get_table_names()), patience_s)
+        if not there.issuperset(tables.tables):
+            _in_transaction(engine, lambda connection: _make_tables(connection, tables), patience_s)
     return Database(engine)
 
 

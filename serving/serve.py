@@ -1,12 +1,14 @@
 """`python -m serving.serve [TASK ...]`: serves the pushed models until Ctrl-C, and says how to ask them.
 
 With `tensorflow_model_server` itself where it is on the PATH, else with the embedded server; the flags and the config
-file are the same. What follows `--` goes to the server as it is.
+file are the same. What follows `--` goes to the server as it is. Each model's newest version is served, unless the
+rollout controller has written the config file: then what it says.
 """
 
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -25,6 +27,9 @@ from serving.home import PROJECT, home, models_dir
 REAL = "tensorflow_model_server"
 GRPC_PORT, REST_PORT = 8500, 8501  # TF Serving's by convention
 POLL_S = 0.2
+CONTROLLERS = "# Written by the rollout controller"  # how a config file begins that is not ours to write
+# Labels are checked before anything is loaded, and the controller tells a running server by itself.
+WITH_LABELS = ("--allow_version_labels_for_unavailable_models=true", "--model_config_file_poll_wait_seconds=0")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,13 +41,20 @@ def main(arguments: list[str]) -> int:
     own, for_server = _split(arguments)
     options = parser.parse_args(own)
     try:
-        tasks = servable_tasks(options.tasks)
-        config = write_config(tasks)
+        config = config_path()
+        owned = controllers_models(config)
+        if owned is None:
+            tasks = servable_tasks(options.tasks)
+            write_config(tasks)
+        else:
+            tasks = controlled_tasks(options.tasks, owned, config)
+            print(f"the rollout controller says what is served: {config}", flush=True)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     files = [f"--port={options.port}", f"--rest_api_port={options.rest_port}", f"--model_config_file={config}"]
-    return _serve([*server_command(), *files, *for_server], tasks, options.rest_port)
+    labels = () if owned is None else WITH_LABELS
+    return _serve([*server_command(), *files, *labels, *for_server], tasks, options.rest_port)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -73,13 +85,56 @@ def servable_tasks(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(wanted))) or pushed
 
 
+def config_path() -> Path:
+    """Where the config file of the model server is."""
+    return home() / "serving" / "models.config"
+
+
+def controllers_models(config: Path) -> tuple[str, ...] | None:
+    """The models in a config file that the rollout controller wrote, sorted; None: it did not, or there is no file."""
+    try:
+        said = config.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{config} cannot be read ({error}); remove it, and it is written anew") from error
+    if not said.startswith(CONTROLLERS):
+        return None
+    return tuple(sorted(_unquoted(name) for name in re.findall(r'^ *name: "((?:[^"\\]|\\.)*)"', said, re.MULTILINE)))
+
+
+def controlled_tasks(wanted: Sequence[str], owned: Sequence[str], config: Path) -> tuple[str, ...]:
+    """The tasks of a controller's file: all of them are served, and those are waited for that are wanted.
+
+    Args:
+        wanted: task names; none means all.
+
+    Raises:
+        InputError: one of them, or none at all, is in the file.
+    """
+    missing = sorted(set(wanted) - set(owned))
+    if missing or not owned:
+        raise InputError(
+            f"the rollout controller's {config} serves {', '.join(owned) or 'nothing yet'}"
+            f"{', not ' + ', '.join(missing) if missing else ''}. `python -m serving.rollout status` tells what waits, "
+            "`python -m serving.rollout run` lets it go on; remove the file to serve newest versions without rollouts"
+        )
+    return tuple(sorted(set(wanted))) or tuple(owned)
+
+
+def _unquoted(name: str) -> str:
+    """A string of protobuf's text format, in which the controller writes odd bytes as octal numbers."""
+    plain = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), name.encode())
+    return plain.decode("utf-8", "replace")
+
+
 def write_config(tasks: Sequence[str]) -> Path:
     """Writes TF Serving's model config file for `tasks`, whole or not at all; returns its path."""
     lines = ["model_config_list {"]
     for task in tasks:
         path = json.dumps(str(models_dir(task)), ensure_ascii=False)
         lines.append(f'  config {{ name: "{task}" base_path: {path} model_platform: "tensorflow" }}')
-    target = home() / "serving" / "models.config"
+    target = config_path()
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.write_text("\n".join([*lines, "}", ""]))
@@ -119,7 +174,10 @@ def _serve(command: list[str], tasks: Sequence[str], rest_port: int) -> int:
 
 def _example(task: str) -> str | None:
     """The JSON of a request that the task's newest version can answer; None where the version holds none."""
-    newest = model_directory.version_path(models_dir(task), model_directory.versions(models_dir(task))[-1])
+    versions = model_directory.versions(models_dir(task))
+    if not versions:
+        return None
+    newest = model_directory.version_path(models_dir(task), versions[-1])
     command = [sys.executable, "-m", "serving.example_request", str(newest)]
     said = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     return said.stdout.decode().strip() or None

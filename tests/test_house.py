@@ -13,7 +13,7 @@ HOUSE = ("bootstrap", "components", "data", "kubeflow", "pipeline", "serving", "
 MODULES = sorted(path for folder in HOUSE for path in (PROJECT / folder).rglob("*.py") if "spans" not in path.parts)
 LOCKS = sorted((PROJECT / "bootstrap" / "requirements").glob("*.lock"))
 NOT_FOR_SERVING = (
-    "apache_beam", "kfp", "ml_metadata", "pyarrow", "tensorflow_data_validation", "tensorflow_metadata",
+    "apache_beam", "kfp", "ml_metadata", "tensorflow_data_validation", "tensorflow_metadata",
     "tensorflow_model_analysis", "tensorflow_transform", "tfx", "tfx_bsl", "yaml",
     "bootstrap", "components", "data", "kubeflow", "pipeline",
 )  # fmt: skip

@@ -16,6 +16,7 @@ from components.rollout_pusher.warmup import warmup_requests
 from components.serving_check import raw_records
 from serving.home import models_dir
 from serving.ledger import Ledger, open_ledger
+from serving.rollout.store import open_store
 
 REPORT_FILE = "push.json"
 INPUTS = ("model", "verdict", "check", "examples", "schema")
@@ -86,6 +87,7 @@ def _push(
             model={"id": model.id, "uri": model.uri},
             lineage=lineage,
             ledger=ledger,
+            rollouts=open_store(),
             warmup=warmup_requests(exported, records, task),
             keep=settings["keep_versions"],
         )

@@ -1,4 +1,4 @@
-"""Pushes a model into the model directory and tells the ledger; needs neither TFX nor TensorFlow."""
+"""Pushes a model into the model directory, tells the ledger, asks for its rollout; needs neither TFX nor TensorFlow."""
 
 import hashlib
 import json
@@ -12,8 +12,10 @@ from typing import Any
 from components.rollout_pusher import WARMUP_FILE
 from serving import model_directory
 from serving.ledger import Ledger
+from serving.rollout.store import Store
 
 PUSHED, NOT_PUSHED = "PUSHED", "NOT_PUSHED"
+ACTOR = "pipeline"  # who asks for a rollout where no person does
 _IDENTITY = ("model", "model_digest")  # of the lineage: what makes two pushes the same push
 
 
@@ -44,16 +46,17 @@ def push(
     model: Mapping[str, object],
     lineage: Mapping[str, object],
     ledger: Ledger,
+    rollouts: Store | None = None,
     warmup: bytes | None = None,
     keep: int = 5,
     protected: Collection[int] = (),
     actor: str | None = None,
     reason: str = "",
 ) -> Pushed:
-    """Publish a SavedModel as the next version, record that, and remove old versions.
+    """Publish a SavedModel as the next version, record that, ask for its rollout, and remove old versions.
 
-    May be killed anywhere and run again: the same model becomes one version and one row. The same is the model whose
-    artifact (`model`) and whose files are those of the newest version, whichever run pushes it.
+    May be killed anywhere and run again: the same model becomes one version, one row and one rollout. The same is the
+    model whose artifact (`model`) and whose files are those of the newest version, whichever run pushes it.
 
     Args:
         model_dir: of the SavedModel, on a local or mounted file system.
@@ -61,13 +64,15 @@ def push(
         run: the run that made the model.
         model: what names the model's artifact, such as {"id": 12, "uri": "..."}; JSON.
         lineage: what else the version should tell of its origin (spans, fingerprints, verdict); JSON.
+        rollouts: get a rollout of the version, which waits for a controller where none runs; None for no rollout.
         warmup: content of the warm-up file; None for none.
-        keep: newest versions that stay; besides them those in `protected` (what a label points to).
+        keep: newest versions that stay; besides them those in `protected`, and those that rollouts need.
         actor, reason: for the ledger; an operator's, where this is an override.
 
     Raises:
         InputError: not a SavedModel, or the directory or the ledger cannot be written. The versions are as before, or
-            the new one is there and whole and only its row or the removal of old versions is missing: push again.
+            the new one is there and whole and only its row, its rollout or the removal of old versions is missing: push
+            again.
     """
     identity = {"model": dict(model), "model_digest": digest(Path(model_dir))}
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -86,8 +91,28 @@ def push(
     if not any(all(row.evidence.get(key) == identity[key] for key in _IDENTITY) for row in rows):
         evidence = {**content, "destination": path, "warmup_bytes": len(warmup or b"")}
         ledger.record("push", task, PUSHED, evidence, run, version, actor, reason)
+    if rollouts is not None:
+        _roll_out(rollouts, task, version, new, model_directory.versions(base), actor or ACTOR, reason or run or "")
+        protected = {*protected, *rollouts.protected(task)}
     removed = model_directory.retention(base, keep, protected)
     return Pushed(version, path, new, removed)
+
+
+def _roll_out(
+    rollouts: Store, task: str, version: int, new: bool, there: Collection[int], actor: str, reason: str
+) -> None:
+    """Asks for the rollout of a pushed version.
+
+    Args:
+        new: whether it appeared just now; one that did not, and whose rollout has ended, is not started again.
+        there: all versions, ascending. One that was pushed before there were rollouts is what users have now: without
+            it the new one would be the model's first, and meet all users at once.
+    """
+    older = [number for number in there if number < version]
+    if older:
+        rollouts.adopt(task, older[-1], actor, "it was pushed before rollouts began")
+    if new or all(one.version != version for one in rollouts.rollouts(task)):
+        rollouts.submit(task, version, actor, reason)
 
 
 def decline(task: str, run: str | None, evidence: Mapping[str, Any], reason: str, ledger: Ledger) -> None:

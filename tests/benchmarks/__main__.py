@@ -10,7 +10,9 @@ from tests.benchmarks import machine
 BENCHMARKS = {
     "pipeline": "a task, raw spans to pushed model, against a plain script and TFX's own template",
     "serving": "the model server on one core, REST and gRPC, against other Python servers",
+    "gateway": "what our gateway, nginx and Envoy cost in front of the model server",
     "swap": "a new version under constant load, and back",
+    "abtest": "the always-valid comparison on simulated rollouts, against z-tests and spotify-confidence",
 }
 RESULTS = Path(__file__).resolve().parents[2] / "bench"
 

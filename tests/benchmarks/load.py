@@ -28,12 +28,14 @@ class Endpoint:
         grpc: else REST.
         path: of the POST, or /package.Service/Method.
         bodies: a pickled list of request bodies.
+        keys: different users that the requests come from; 0 for none.
     """
 
     port: int
     grpc: bool
     path: str
     bodies: Path
+    keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def start(endpoint: Endpoint, rate: float, seconds: float, concurrency: int, gra
         seconds=seconds,
         grace_s=grace_s,
         records=str(Path(folder.name) / "records"),
+        keys=endpoint.keys,
     )
     return Running(spec, folder)
 

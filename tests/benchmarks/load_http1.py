@@ -19,19 +19,24 @@ class Http1Connection:
         tickets: of the requests that are not answered yet.
     """
 
-    def __init__(self, address: tuple[str, int], path: str, bodies: list[bytes]) -> None:
+    def __init__(self, address: tuple[str, int], path: str, bodies: list[bytes], keyed: bool = False) -> None:
         """Connects at once.
 
         Args:
             address: host and port.
             path: of the POST.
             bodies: of the requests; the others of a connection share them.
+            keyed: each comes from a user of its own, `x-user-id: user-<number of the body>`.
 
         Raises:
             OSError: nobody listens.
         """
         head = f"POST {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nContent-Type: application/json\r\n"
-        self._requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+        keys = [f"x-user-id: user-{number}\r\n" if keyed else "" for number in range(len(bodies))]
+        self._requests = [
+            f"{head}{key}Content-Length: {len(body)}\r\n\r\n".encode() + body
+            for key, body in zip(keys, bodies, strict=True)
+        ]
         self.socket = socket.create_connection(address, timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)

@@ -42,6 +42,7 @@ class Spec:
         seconds: how long requests become due.
         grace_s: how long what is under way then is waited for.
         records: the file to write.
+        keys: different users that the requests come from, named in `x-user-id`; 0 for none.
     """
 
     host: str
@@ -55,6 +56,7 @@ class Spec:
     seconds: float
     grace_s: float
     records: str
+    keys: int = 0
 
 
 class Drive:
@@ -62,7 +64,9 @@ class Drive:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.bodies: list[bytes] = pickle.loads(Path(spec.bodies).read_bytes())
+        bodies: list[bytes] = pickle.loads(Path(spec.bodies).read_bytes())
+        self.different = len(bodies)
+        self.bodies = [bodies[number % len(bodies)] for number in range(max(spec.keys, len(bodies)))]
         self.connections = [self._connect() for _ in range(spec.connections)]
         self.due, self.took, self.good = array("q"), array("q"), array("q")
         self.due_tickets: deque[int] = deque()  # due and not yet sent
@@ -139,7 +143,7 @@ class Drive:
                 self.first_complaint = self.first_complaint or complaint
             else:
                 self.good[ticket] = 1
-                self.sample = (ticket % len(self.bodies), answer)
+                self.sample = (ticket % len(self.bodies) % self.different, answer)
             room.append(connection)
         self._watch_writing(connection)
 
@@ -162,8 +166,8 @@ class Drive:
     def _connect(self) -> Connection:
         address = (self.spec.host, self.spec.port)
         if self.spec.grpc:
-            return Http2Connection(address, self.spec.path, self.bodies, self.spec.streams)
-        return Http1Connection(address, self.spec.path, self.bodies)
+            return Http2Connection(address, self.spec.path, self.bodies, self.spec.streams, bool(self.spec.keys))
+        return Http1Connection(address, self.spec.path, self.bodies, bool(self.spec.keys))
 
     def _watch(self, connection: Connection) -> None:
         self.by_file[connection.socket.fileno()] = connection

@@ -1,10 +1,11 @@
-"""Small models for the tests here and of the components that look after models, built once a session."""
+"""What tests here and of the components that look after models share: small models, a database server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.serving import postgresql as programs
 from tests.serving import small_model
 
 
@@ -19,3 +20,19 @@ def model_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return built[fault]
 
     return directory
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[programs.Server]:
+    """A running PostgreSQL; a test that stops it starts it again."""
+    with programs.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/deep/down/ledger.sqlite"
+    server: programs.Server = request.getfixturevalue("postgresql")
+    return server.database()

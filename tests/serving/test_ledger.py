@@ -3,17 +3,10 @@
 import math
 import os
 import re
-import secrets
-import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,8 +15,8 @@ from hypothesis import strategies as st
 
 from serving.errors import InputError
 from serving.ledger import KINDS, SCHEMA_VERSION, open_ledger
+from tests.serving.postgresql import Server
 
-PASSWORD = "s3cret:/p@ss"
 WRITE_MANY = """
 import sys
 from serving.ledger import open_ledger
@@ -38,70 +31,6 @@ def writer(url: str, name: str, rows: int) -> subprocess.Popen[str]:
     environment = {**os.environ, "PRESSLINE_LEDGER_URL": url}
     command = [sys.executable, "-c", WRITE_MANY, name, str(rows)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL of this test's own, which asks for a password and listens on a socket file only."""
-    found = find_spec("pgserver")
-    if found is None or found.origin is None:
-        pytest.skip("no pgserver wheel, which brings the PostgreSQL programs")
-    folder = Path(tempfile.mkdtemp(prefix="pressline-pg-", dir="/tmp"))  # a socket's path must be short
-    package = Path(found.origin).parent
-    user = None
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and root's folders may be closed to others
-        user = "nobody"
-        for part in (package, package.with_name("pgserver.libs")):
-            shutil.copytree(part, folder / "site" / part.name)
-        package = folder / "site" / package.name
-        shutil.chown(folder, user)
-    programs, data = package / "pginstall" / "bin", folder / "data"
-
-    def run(*command: str | Path) -> None:
-        done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr + done.stdout
-
-    try:
-        password_file = folder / "password"
-        password_file.write_text(PASSWORD)
-        password_file.chmod(0o644)
-        run(
-            programs / "initdb", "-D", data, "-U", "pressline", "-A", "scram-sha-256", f"--pwfile={password_file}", "-N"
-        )
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-c", "timezone=Asia/Tokyo"],
-            user=user,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            deadline = time.monotonic() + 60
-            while subprocess.run([programs / "pg_isready", "-q", "-h", folder], check=False).returncode != 0:
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-            yield f"postgresql://pressline:s3cret%3A%2Fp%40ss@/postgres?host={folder}"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty ledger."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/deep/down/ledger.sqlite"
-    import sqlalchemy as sa
-
-    server: str = request.getfixturevalue("postgresql")
-    name = f"ledger_{secrets.token_hex(4)}"
-    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return server.replace("/postgres?", f"/{name}?")
 
 
 def test_a_decision_comes_back_as_it_was_recorded(url: str) -> None:
@@ -188,13 +117,13 @@ def test_a_ledger_written_by_a_newer_version_is_refused(url: str) -> None:
         open_ledger(url)
 
 
-def test_the_password_is_in_no_repr_and_no_error(postgresql: str) -> None:
-    ledger = open_ledger(postgresql)
+def test_the_password_is_in_no_repr_and_no_error(postgresql: Server) -> None:
+    ledger = open_ledger(postgresql.url)
     assert "pressline" in repr(ledger)
     assert "s3cret" not in repr(ledger)
     wrong = [
-        postgresql.replace("s3cret", "s3cret-wrong"),
-        postgresql.replace("pressline:s3cret%3A%2Fp%40ss@", "").replace("?", "?user=pressline&password=s3cret&"),
+        postgresql.url.replace("s3cret", "s3cret-wrong"),
+        postgresql.url.replace("pressline:s3cret%3A%2Fp%40ss@", "").replace("?", "?user=pressline&password=s3cret&"),
         "postgresql://ann:s3cret@127.0.0.1:1/ledger",
         "postgresql://ann:s3cret@host:s3cret/ledger",
         "mysql://ann:s3cret@host/ledger",

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from serving import serve
 from serving.errors import InputError
 from serving.example_request import WARMUP, example_body
 from serving.model_directory import publish
+from serving.rollout import desired
+from serving.rollout.publishing import write_config as write
 from serving.serve import servable_tasks, write_config
 
 LIMIT_S = 90
@@ -69,6 +72,58 @@ def test_the_config_file_is_what_tf_serving_reads(home: Path) -> None:
         "tensorflow",
     )
     assert [path.name for path in (home / "serving").iterdir()] == ["models.config"]
+
+
+def _controllers_config(home: Path, **versions: int) -> Path:
+    """As the rollout controller writes it: each model's one version, which is stable."""
+    models = [
+        desired.Model(name, str(home / "models" / name), stable=version) for name, version in sorted(versions.items())
+    ]
+    write(serve.config_path(), desired.server_config(models).text)
+    return serve.config_path()
+
+
+def test_a_config_file_of_the_rollout_controller_is_told_from_others(home: Path) -> None:
+    assert serve.controllers_models(serve.config_path()) is None
+    _pushed(home, "clicks")
+    assert serve.controllers_models(write_config(["clicks"])) is None
+    odd = {'k"ä\\ ': 1, "clicks": 3}
+    assert serve.controllers_models(_controllers_config(home, **odd)) == tuple(sorted(odd))
+    assert serve.controllers_models(_controllers_config(home)) == ()
+
+
+def test_the_controllers_file_is_served_as_it_is_with_its_flags(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _pushed(home, "clicks", 1)
+    _pushed(home, "topic", 1)
+    config = _controllers_config(home, clicks=1, topic=1)
+    before = config.read_text()
+    asked: list[tuple[list[str], tuple[str, ...]]] = []
+
+    def started(command: list[str], tasks: tuple[str, ...], rest_port: int) -> int:
+        asked.append((command[-3:], tasks))
+        return 0
+
+    monkeypatch.setattr(serve, "_serve", started)
+    assert serve.main([]) == 0
+    assert serve.main(["clicks"]) == 0
+    flags = ["--allow_version_labels_for_unavailable_models=true", "--model_config_file_poll_wait_seconds=0"]
+    assert asked == [([f"--model_config_file={config}", *flags], tasks) for tasks in (("clicks", "topic"), ("clicks",))]
+    assert config.read_text() == before
+    assert f"the rollout controller says what is served: {config}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("served", "wanted"), [({"clicks": 1}, ["topic"]), ({}, [])])
+def test_what_the_controller_does_not_serve_yet_is_bad_input(
+    home: Path, capsys: pytest.CaptureFixture[str], served: dict[str, int], wanted: list[str]
+) -> None:
+    _pushed(home, "topic")
+    config = _controllers_config(home, **served)
+    before = config.read_text()
+    assert serve.main(wanted) == 2
+    assert "`python -m serving.rollout run` lets it go on" in capsys.readouterr().err
+    assert config.read_text() == before
 
 
 def test_the_real_server_is_used_where_the_path_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +203,23 @@ def test_the_curl_line_it_prints_works(home: Path, model_with: Callable[[str], P
         assert process.wait(LIMIT_S) == 0
     with pytest.raises(OSError):
         _connect(int(rest_port))
+
+
+def test_after_the_controller_the_stable_version_is_served_and_not_the_newest(
+    home: Path, model_with: Callable[[str], Path]
+) -> None:
+    for _ in range(2):
+        publish(model_with(""), home / "models" / "films", {})
+    _controllers_config(home, films=1)
+    grpc_port, rest_port = (str(port) for port in _free_ports(2))
+    with (
+        _serving("--port", grpc_port, "--rest-port", rest_port),
+        urllib.request.urlopen(
+            f"http://localhost:{rest_port}/v1/models/films/labels/stable", timeout=LIMIT_S
+        ) as answer,
+    ):
+        (status,) = json.loads(answer.read())["model_version_status"]
+        assert (status["version"], status["state"]) == ("1", "AVAILABLE")
 
 
 def test_it_ends_with_the_servers_own_exit_code_where_the_server_cannot_start(

@@ -71,8 +71,10 @@ def test_a_blessed_and_checked_model_becomes_a_version_with_its_lineage(
     assert ids == {"model": 11, "examples": 12, "schema": 13, "verdict": 21, "check": 22}
     assert (tmp_path / "models" / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 1000
     assert json.loads((Path(pushed.uri) / "push.json").read_text())["version"] == 1
-    (row,) = open_ledger(ledger_url).decisions()
+    row, staged = open_ledger(ledger_url).decisions()
     assert (row.kind, row.verdict, row.version, row.run) == ("push", "PUSHED", 1, "r1")
+    assert (staged.kind, staged.verdict, staged.version) == ("rollout", "STAGED", 1)
+    assert (staged.actor, staged.reason) == ("pipeline", "r1")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_the_node_run_again_after_a_kill_does_not_push_twice(
 ) -> None:
     versions = [run_node(inputs, tmp_path, run).get_string_custom_property("pushed_version") for run in ("r1", "r2")]
     assert versions == ["1", "1"]
-    assert len(open_ledger(ledger_url).decisions()) == 1
+    assert [row.kind for row in open_ledger(ledger_url).decisions()] == ["push", "rollout"]
 
 
 def test_without_a_base_the_model_goes_to_the_house_of_the_task(

@@ -13,18 +13,27 @@ from components.rollout_pusher.push import NOT_PUSHED, PUSHED, Pushed, decline, 
 from serving import model_directory
 from serving.errors import InputError
 from serving.ledger import Ledger, open_ledger
+from serving.rollout.leadership import Lease
+from serving.rollout.state import Phase
+from serving.rollout.store import open_store
+from tests.serving.rollout.stores import led, moved, promoted
 
 KILLED = """
 import os, signal, sys
 from serving import ledger, model_directory
+from serving.rollout import store
 from components.rollout_pusher import push
 at, model, base = sys.argv[1:]
 kill = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 if at == "before the row": ledger.Ledger.record = kill
+if at == "before the rollout": store.Store.submit = kill
 if at == "before retention": model_directory.retention = kill
 if at == "before the version": os.rename = kill
 with ledger.open_ledger() as opened:
-    push.push(model, base, task="clicks", run="r1", model={"id": 7, "uri": model}, lineage={}, ledger=opened, keep=2)
+    push.push(
+        model, base, task="clicks", run="r1", model={"id": 7, "uri": model}, lineage={}, ledger=opened,
+        rollouts=store.open_store(), keep=2,
+    )
 """
 
 
@@ -101,8 +110,8 @@ def test_a_row_of_a_directory_that_was_wiped_does_not_hide_the_new_push(
     assert [(row.run, row.version) for row in ledger.decisions()] == [("r1", 1), ("r2", 1)]
 
 
-@pytest.mark.parametrize("at", ["before the version", "before the row", "before retention"])
-def test_a_push_that_is_killed_and_run_again_gives_one_version_and_one_row(
+@pytest.mark.parametrize("at", ["before the version", "before the row", "before the rollout", "before retention"])
+def test_a_push_that_is_killed_and_run_again_gives_one_version_one_row_and_one_rollout(
     model: Path, tmp_path: Path, at: str
 ) -> None:
     base, url = tmp_path / "base", f"sqlite:///{tmp_path}/killed.sqlite"
@@ -114,11 +123,15 @@ def test_a_push_that_is_killed_and_run_again_gives_one_version_and_one_row(
         command, env={**os.environ, "PRESSLINE_LEDGER_URL": url}, capture_output=True, timeout=60, check=False
     )
     assert killed.returncode == -9, killed.stderr
-    done = push_it(model, base, open_ledger(url), keep=2)
+    store = open_store(url)
+    done = push_it(model, base, open_ledger(url), rollouts=store, keep=2)
     assert done.new == (at == "before the version")
     versions = model_directory.versions(base)
     assert versions == (2, done.version)
     assert [row.version for row in open_ledger(url).decisions(kind="push")] == [done.version]
+    assert store.stable() == {"clicks": 2}, "what users had before there were rollouts"
+    (waiting,) = store.rollouts(live=True)
+    assert (waiting.version, waiting.previous, waiting.phase) == (done.version, 2, Phase.STAGED)
 
 
 def test_retention_keeps_what_is_protected(model: Path, tmp_path: Path, ledger: Ledger) -> None:
@@ -127,6 +140,36 @@ def test_retention_keeps_what_is_protected(model: Path, tmp_path: Path, ledger: 
         push_it(model, base, ledger, model={"id": number})
     assert push_it(model, base, ledger, model={"id": 9}, keep=2, protected={1}).removed == (2, 3)
     assert model_directory.versions(base) == (1, 4, 5)
+
+
+def test_retention_keeps_what_the_rollouts_need(model: Path, tmp_path: Path, ledger: Ledger) -> None:
+    base, store = tmp_path / "base", open_store(f"sqlite:///{tmp_path}/ledger.sqlite")
+    push_it(model, base, ledger, model={"id": 0}, keep=1, rollouts=store)
+    promoted(store, led(store), "clicks", 1)
+    for number in (1, 2, 3):
+        push_it(model, base, ledger, model={"id": number}, keep=1, rollouts=store)
+    assert model_directory.versions(base) == (1, 4), "stable and the newest candidate; 2 and 3 never moved"
+
+
+def test_a_version_whose_rollout_has_ended_is_not_started_again_by_pushing_it_again(
+    model: Path, tmp_path: Path, ledger: Ledger
+) -> None:
+    base, store = tmp_path / "base", open_store(f"sqlite:///{tmp_path}/ledger.sqlite")
+    push_it(model, base, ledger, rollouts=store)
+    (rollout,) = store.rollouts()
+    assert (rollout.version, rollout.previous, rollout.reason) == (1, None, "r1")
+    for bad in (False, True):
+        rollout = moved(store, led(store), rollout, Phase.ROLLED_BACK, bad=bad)
+        assert not push_it(model, base, ledger, rollouts=store).new
+        assert store.rollouts() == [rollout]
+        store.release(Lease(store.leader().epoch, ""))
+
+
+def test_a_person_who_pushes_is_the_one_who_asks_for_the_rollout(model: Path, tmp_path: Path, ledger: Ledger) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/ledger.sqlite")
+    push_it(model, tmp_path / "base", ledger, rollouts=store, actor="ann@desk", reason="I know better")
+    (row,) = store.history("clicks")
+    assert (row.verdict, row.actor, row.reason) == ("STAGED", "ann@desk", "I know better")
 
 
 def test_a_push_that_the_disk_refuses_leaves_no_row(tmp_path: Path, ledger: Ledger) -> None:
