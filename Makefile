@@ -8,7 +8,7 @@ CHECKED = $(wildcard bootstrap data components pipeline serving kubeflow airflow
 unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor run serve test test-conformance lint format bench lock clean
+.PHONY: help setup doctor run serve demo-rollout gateway test test-conformance lint format bench lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -24,6 +24,13 @@ run: .set-up-pipeline  ## Run the line of a task on its spans; TASK=clicks, ARGS
 
 serve: .set-up-serving  ## Serve the pushed models until Ctrl-C; ARGS="clicks --rest-port 8601 -- --enable_batching"
 	@.venv/bin/python -m serving.serve $(ARGS)
+
+gateway: .set-up-serving  ## Stand before the model servers and split users by the traffic plan; ARGS="--help"
+	@.venv/bin/python -m serving.gateway $(ARGS)
+
+demo-rollout: .set-up-pipeline  ## Let four versions of clicks meet simulated users: one is kept, three leave; 2 minutes
+	@.venv/bin/python -m pipeline run clicks
+	@.venv/bin/python -m serving.demo $(ARGS)
 
 test: .set-up-dev  ## Run the tests; ARGS="tests/pipeline -k gate ..."
 	@.venv/bin/python -m pytest $(ARGS)

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    _headers: bytes
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, lost: Callable[["Connection"], None], answer_bytes: int

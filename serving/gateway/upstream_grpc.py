@@ -1,12 +1,13 @@
 """The model servers' gRPC ports, asked in turn, and what to do when one of them is away.
 
-What is asked again: at another server, requests that got UNAVAILABLE, because its queue is full; at any, those whose
-connection was lost. A server that died may have worked on the request, and that is no harm: inference changes nothing.
+What is asked again, of another server where there is one: requests that got UNAVAILABLE, because its queue is full, or
+NOT_FOUND, because it was just started and still loads what the others have; and those whose connection was lost. A
+server that died may have worked on the request, and that is no harm: inference changes nothing.
 """
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from serving.http2.grpc_client import ClientConnection, LostError
 from serving.status import Code, StatusError
@@ -17,7 +18,8 @@ BACK_OFF_S = 0.1  # for which nobody tries to connect after it did not
 PAUSE_S = 1.0  # for which a server that is away, or hangs, is left alone where there are others
 TRIES_WHERE_LOST = 2  # of a request whose server died with it: it may be what kills servers
 HANDED_BACK = 20  # times that a request may meet a connection which has just had its last one
-TRIES_WHERE_BUSY = 2  # servers that are asked when they are there and refuse, lest an overload be multiplied
+TRIES_WHERE_REFUSED = 2  # servers that are asked when they are there and refuse, lest an overload be multiplied
+_REFUSALS = frozenset({Code.UNAVAILABLE, Code.NOT_FOUND})
 _UNIX = "unix:"
 
 
@@ -145,7 +147,7 @@ class GrpcUpstream:
         self._loop = asyncio.get_running_loop()
         self._targets = [_Target(name, tls, server_name) for name in targets]
         self._turn = 0
-        self._busy_tries = min(TRIES_WHERE_BUSY, len(targets))
+        self._refused_tries = min(TRIES_WHERE_REFUSED, len(targets))
 
     async def ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
         """What a model server answers.
@@ -160,10 +162,11 @@ class GrpcUpstream:
         """
         began_s = self._loop.time()
         end_s = began_s + timeout_s
-        away = busy = lost = handed_back = 0
+        away = refused = lost = handed_back = 0
+        failed: set[_Target] = set()
         error = StatusError(Code.UNAVAILABLE, "No model server can be reached")
-        while away <= len(self._targets) and busy < self._busy_tries and lost < TRIES_WHERE_LOST:
-            target = self._next()
+        while away <= len(self._targets) and refused < self._refused_tries and lost < TRIES_WHERE_LOST:
+            target = self._next(failed)
             try:
                 connection = target.connection()
                 while connection is None:
@@ -172,15 +175,20 @@ class GrpcUpstream:
                 response = await self._call(connection, path, request, end_s)
             except _AwayError:
                 target.leave_alone(self._loop.time())
+                failed.add(target)
                 away += 1
             except LostError as loss:
                 error = StatusError(Code.UNAVAILABLE, f"The connection to model server {target.name} was lost")
                 handed_back += loss.untouched
+                if not loss.untouched:
+                    failed.add(target)
                 lost += not loss.untouched or handed_back > HANDED_BACK
             except StatusError as refusal:
                 error = refusal
-                busy += self._judge(target, refusal.code, began_s)
-                if refusal.code is not Code.UNAVAILABLE:
+                self._judge(target, refusal.code, began_s)
+                failed.add(target)
+                refused += 1
+                if refusal.code not in _REFUSALS:
                     break
             else:
                 target.answered(self._loop.time())
@@ -207,30 +215,35 @@ class GrpcUpstream:
         finally:
             timer.cancel()
 
-    def _next(self) -> _Target:
-        """The server whose turn it is, but for those that are to be left alone, if there are others."""
-        targets = self._targets
-        if len(targets) == 1:
-            return targets[0]
-        now_s = self._loop.time()
-        for _ in targets:
-            self._turn = (self._turn + 1) % len(targets)
-            target = targets[self._turn]
+    def _next(self, failed: Collection[_Target]) -> _Target:
+        """The server whose turn it is, but for those that are to be left alone, if there are others.
+
+        Args:
+            failed: what this request was asked of in vain, the last choice: a process that is killed closes its
+                connections one by one, and takes new ones until it closes its port.
+        """
+        targets, now_s, left_alone = self._targets, self._loop.time(), None
+        self._turn = (self._turn + 1) % len(targets)
+        for number in range(len(targets)):
+            target = targets[(self._turn + number) % len(targets)]
+            if target in failed:
+                continue
             if target.down_until_s <= now_s:
-                if target.suspect:  # this request finds out, and others meanwhile go elsewhere
+                self._turn = (self._turn + number) % len(targets)
+                if target.suspect and len(targets) > 1:  # this request finds out, and others meanwhile go elsewhere
                     target.leave_alone(now_s)
                 return target
-        return targets[self._turn]
+            left_alone = left_alone or target
+        return left_alone or targets[self._turn]
 
-    def _judge(self, target: _Target, code: Code, began_s: float) -> bool:
-        """Takes note of an error; whether the server is there and only has too much to do."""
+    def _judge(self, target: _Target, code: Code, began_s: float) -> None:
+        """Takes note of what an error tells of the server."""
         now_s = self._loop.time()
         if code is not Code.DEADLINE_EXCEEDED:
             target.answered(now_s)
         elif target.heard_s < began_s:  # it has said nothing at all meanwhile: it hangs, or the network swallows all
             target.leave_alone(now_s)
             target.begin_anew()
-        return code is Code.UNAVAILABLE
 
 
 def _expire(answer: "asyncio.Future[bytes]") -> None:

@@ -35,13 +35,20 @@ def end_on_sigterm() -> None:
 
 
 class Server:
-    """A server on SERVER_CORE, its children included; leaving the context ends them all.
+    """A server on a core of its own, its children included; leaving the context ends them all.
 
     Attributes:
         began: `time.perf_counter()` when it was started.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        core: int = SERVER_CORE,
+    ) -> None:
         """Starts it.
 
         Args:
@@ -49,6 +56,7 @@ class Server:
             environment: set on top of this process's own.
             folder: to run in.
             log: what it says is appended to it.
+            core: that it runs on.
         """
         self._log = log
         self._before = set(_descendants(os.getpid()))
@@ -56,7 +64,7 @@ class Server:
         with log.open("ab") as said:
             self.began = time.perf_counter()
             self._process = subprocess.Popen(
-                [*on_core(SERVER_CORE), *command],
+                [*on_core(core), *command],
                 cwd=folder,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks import load, report
+from tests.benchmarks import load, report, swap_rollout
 from tests.benchmarks.load import Loaded, percentile_ms
 from tests.benchmarks.machine import Limits
 from tests.benchmarks.programs import PRESSLINE, start
@@ -27,6 +27,7 @@ from tests.benchmarks.report import Target
 from tests.benchmarks.server_process import adopt_orphans, end_on_sigterm
 from tests.benchmarks.serving_measure import Length, Meter, Way, Work, ways
 from tests.benchmarks.serving_models import prepare
+from tests.benchmarks.swap_rollout import RolledBack
 
 QUICK_REPEATS = 2
 QUICK, FULL = Length(1.0, 1.0, 4, 1.0), Length(3.0, 3.0, 7, 3.0)
@@ -78,6 +79,13 @@ class Swaps:
         self.seconds, self.length = (15.0, QUICK) if quick else (60.0, FULL)
         self.prepared = prepare(folder, self.length.saturation_s)
         self.results: dict[str, list[Swapped]] = {}
+        self.rolled_back: list[RolledBack] = []
+
+    def run_rollout(self) -> None:
+        """One run through the gateway, as a rollout that is aborted."""
+        one = swap_rollout.measure(self.folder, self.prepared, 0.0, self.seconds, min(WINDOW_S, self.seconds / 6))
+        self.rolled_back.append(one)
+        print(f"  as a rollout: {one}", flush=True)
 
     def run(self, way: Way, warmup: bool) -> None:
         """One run with a server of its own."""
@@ -146,11 +154,14 @@ def run(repeats: int, machine: Limits, results: Path) -> None:
             for way in ways(PRESSLINE):
                 for warmup in (True, False):
                     swaps.run(way, warmup)
-    targets = swap_targets(swaps.results)
-    text = "\n\n".join([machine.told(), _table(swaps.results), "\n".join(one.told() for one in targets)])
+            swaps.run_rollout()
+    targets = [*swap_targets(swaps.results), *rollout_targets(swaps.rolled_back)]
+    tables = [_table(swaps.results), _rollout_table(swaps.rolled_back)]
+    text = "\n\n".join([machine.told(), *tables, "\n".join(one.told() for one in targets)])
     print(text)
     runs = {name: [asdict(one) for one in of] for name, of in swaps.results.items()}
-    report.write(results / "swap.json", machine, {}, {"ways": runs}, targets)
+    more = {"ways": runs, "rollouts": [asdict(one) for one in swaps.rolled_back]}
+    report.write(results / "swap.json", machine, {}, more, targets)
     (results / "swap.md").write_text(text + "\n")
 
 
@@ -166,6 +177,34 @@ def swap_targets(results: dict[str, list[Swapped]]) -> list[Target]:
             Target(f"{name}: rename to the old version alone", _median([one.rollback_s for one in of]), 2),
         ]
     return targets
+
+
+def rollout_targets(runs: list[RolledBack]) -> list[Target]:
+    """Of the medians over the repeats; failures and users who changed sides are added up."""
+    return [
+        Target("rollout: requests failed", sum(one.failed for one in runs), 0, "requests"),
+        Target("rollout: p99 after a change over steady p99", _median([one.worst_ratio for one in runs]), 1.5, "times"),
+        Target("rollout: abort to the last canary answer", _median([one.rollback_s for one in runs]), 2),
+        Target("rollout: users who changed sides", sum(one.changed for one in runs), 0, "users"),
+    ]
+
+
+def _rollout_table(runs: list[RolledBack]) -> str:
+    columns = (
+        ("rate/s", "rate", 0),
+        ("failed", "failed", 0),
+        ("steady p99 ms", "steady_p99_ms", 1),
+        ("canary p99 ms", "canary_p99_ms", 1),
+        ("rollback p99 ms", "rollback_p99_ms", 1),
+        ("worst ratio", "worst_ratio", 2),
+        ("canary s", "canary_s", 1),
+        ("rollback s", "rollback_s", 2),
+        ("unloaded s", "unloaded_s", 1),
+        ("changed sides", "changed", 0),
+    )
+    cells = [report.figure([float(getattr(one, name)) for one in runs], digits) for _, name, digits in columns]
+    titles = " | ".join(title for title, _, _ in columns)
+    return f"| as a rollout | {titles} |\n{'|---' * (len(columns) + 1)}|\n| REST | {' | '.join(cells)} |"
 
 
 def _table(results: dict[str, list[Swapped]]) -> str:

@@ -19,6 +19,8 @@ from serving.model_server.config_files import Ssl
 from serving.model_server.grpc_server import Listening, serve
 from serving.status import Code, StatusError
 from tests.serving.gateway.grpc_stub import Stub, failing, hanging, predict, stub, wait_for
+from tests.serving.gateway.rest_fakes import raw_server
+from tests.serving.http2.raw import SETTLED, Peer
 from tests.serving.model_server import certificates
 from tests.serving.model_server.conformance.process import free_port
 from tests.serving.model_server.grpc_running import LIMIT_S, LOCAL, loop
@@ -127,6 +129,53 @@ def test_a_server_that_dies_at_work_loses_no_request(three: list[Stub]) -> None:
     with upstream(*(server.target for server in servers)) as asked:
         assert len(loop().run(ask_all(asked))) == 8
     assert len(three[1].seen) == 8
+
+
+def test_what_a_dying_server_lost_is_asked_of_the_other_however_many_calls_come() -> None:
+    """A process that is killed closes its connections one by one, and takes new ones until it closes its port."""
+
+    def lose(connection: socket.socket) -> None:
+        peer = Peer(connection)
+        peer.send(SETTLED)
+        peer.headers()
+
+    async def ask_all(asked: GrpcUpstream) -> list[bytes]:
+        return await asyncio.gather(*(asked.ask(PREDICT, predict(), LIMIT_S) for _ in range(9)))
+
+    with raw_server(lose) as dying, stub() as whole, upstream(dying.address, whole.target) as asked:
+        assert len(loop().run(ask_all(asked))) == 9
+
+
+def test_a_server_that_is_to_be_left_alone_is_asked_when_the_others_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_grpc, "PAUSE_S", 60.0)
+    port = free_port()
+    with stub() as dying, upstream(f"127.0.0.1:{port}", dying.target) as asked:
+        for _ in range(4):
+            ask(asked)
+        back = Stub()
+        back.server = loop().run(serve(back.handlers(), Listening((f"127.0.0.1:{port}",))))
+        try:
+            assert dying.server is not None
+            loop().run(dying.server.stop(0))
+            for _ in range(4):
+                ask(asked)
+            assert len(back.seen) == 4
+        finally:
+            loop().run(back.server.stop(0))
+
+
+def test_what_one_server_does_not_have_is_asked_of_another_once(three: list[Stub]) -> None:
+    for server in three[:2]:
+        server.faults[1] = failing(grpc.StatusCode.NOT_FOUND, "Servable not found for request: Specific(m, 1)")
+    with upstream(three[0].target, three[2].target) as asked:
+        for _ in range(9):
+            ask(asked)
+    three[0].seen.clear()
+    with upstream(three[0].target, three[1].target) as asked:
+        assert refusal(asked).code is Code.NOT_FOUND
+    with upstream(three[0].target) as asked:
+        assert refusal(asked).code is Code.NOT_FOUND
+    assert counts(three[:2]) == [2, 1]
 
 
 def test_a_server_that_hangs_is_left_alone_but_for_a_request_now_and_then(

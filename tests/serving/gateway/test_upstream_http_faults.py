@@ -269,7 +269,10 @@ def test_what_a_dying_replica_broke_off_is_asked_of_the_other_however_many_reque
         await upstream.close()
         assert answers == [HI] * 9
 
-    with raw_server(answering(OK)) as healthy, raw_server(hear_request) as dying:
+    def hang_up(connection: socket.socket) -> None:
+        hear_request(connection)
+
+    with raw_server(answering(OK)) as healthy, raw_server(hang_up) as dying:
         run(at_a_time(healthy.address, dying.address))
 
 
