@@ -3,51 +3,23 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from serving.gateway import upstream_grpc
-from serving.gateway.grpc_front import PREDICTION
 from serving.gateway.upstream_grpc import GrpcUpstream
-from serving.model_server.config_files import Ssl
+from serving.http2 import frames
 from serving.model_server.grpc_server import Listening, serve
 from serving.status import Code, StatusError
+from tests.serving.gateway.asking import PREDICT, ask, refusal, upstream
 from tests.serving.gateway.grpc_stub import Stub, failing, hanging, predict, stub, wait_for
 from tests.serving.gateway.rest_fakes import raw_server
 from tests.serving.http2.raw import SETTLED, Peer
-from tests.serving.model_server import certificates
 from tests.serving.model_server.conformance.process import free_port
-from tests.serving.model_server.grpc_running import LIMIT_S, LOCAL, loop
-
-PREDICT = f"/{PREDICTION}/Predict"
-
-
-@contextlib.contextmanager
-def upstream(*targets: str, tls: ssl.SSLContext | None = None, server_name: str = "") -> Iterator[GrpcUpstream]:
-    async def make() -> GrpcUpstream:
-        return GrpcUpstream(targets, tls, server_name)
-
-    made = loop().run(make())
-    try:
-        yield made
-    finally:
-        loop().run(made.close())
-
-
-def ask(asked: GrpcUpstream, timeout_s: float = LIMIT_S, request: bytes = b"") -> bytes:
-    return loop().run(asked.ask(PREDICT, request or predict(), timeout_s))
-
-
-def refusal(asked: GrpcUpstream, timeout_s: float = LIMIT_S) -> StatusError:
-    with pytest.raises(StatusError) as caught:
-        ask(asked, timeout_s)
-    return caught.value
+from tests.serving.model_server.grpc_running import LIMIT_S, loop
 
 
 @pytest.fixture
@@ -135,9 +107,11 @@ def test_what_a_dying_server_lost_is_asked_of_the_other_however_many_calls_come(
     """A process that is killed closes its connections one by one, and takes new ones until it closes its port."""
 
     def lose(connection: socket.socket) -> None:
+        connection.recv(len(frames.PREFACE), socket.MSG_WAITALL)
         peer = Peer(connection)
         peer.send(SETTLED)
-        peer.headers()
+        while (one := peer.frame()) is not None and one.kind != frames.HEADERS:
+            pass
 
     async def ask_all(asked: GrpcUpstream) -> list[bytes]:
         return await asyncio.gather(*(asked.ask(PREDICT, predict(), LIMIT_S) for _ in range(9)))
@@ -148,6 +122,7 @@ def test_what_a_dying_server_lost_is_asked_of_the_other_however_many_calls_come(
 
 def test_a_server_that_is_to_be_left_alone_is_asked_when_the_others_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_grpc, "PAUSE_S", 60.0)
+    monkeypatch.setattr(upstream_grpc, "BACK_OFF_S", 0.0)
     port = free_port()
     with stub() as dying, upstream(f"127.0.0.1:{port}", dying.target) as asked:
         for _ in range(4):
@@ -259,52 +234,3 @@ def test_a_port_that_speaks_something_else_is_away() -> None:
             for _ in range(4):
                 ask(asked)
         other.shutdown(socket.SHUT_RDWR)
-
-
-def test_it_reaches_servers_that_speak_tls_and_shows_its_own_certificate(tmp_path: Path) -> None:
-    authority, stranger = certificates.authority("ca"), certificates.authority("stranger")
-    key, certificate = authority.issue("models.test")
-    ssl_of_server = Ssl(key.decode(), certificate.decode(), authority.pem.decode(), True)
-
-    def tls(trusted: certificates.Authority, shows: bool) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["h2"])
-        context.load_verify_locations(cadata=trusted.pem.decode())
-        if shows:
-            own = tmp_path / "own.pem"
-            own.write_bytes(b"".join(authority.issue("gateway.test")))
-            context.load_cert_chain(own)
-        return context
-
-    async def answer(content: bytes, context: Any) -> bytes:
-        return b"secure"
-
-    handlers = grpc.method_handlers_generic_handler(
-        PREDICTION, {"Predict": grpc.unary_unary_rpc_method_handler(answer)}
-    )
-    server = loop().run(serve([handlers], Listening(LOCAL, ssl=ssl_of_server)))
-    target = f"127.0.0.1:{server.ports[0]}"
-    try:
-        with upstream(target, tls=tls(authority, True), server_name="models.test") as asked:
-            assert ask(asked) == b"secure"
-        for wrong, name in (
-            (tls(authority, False), "models.test"),
-            (tls(stranger, True), "models.test"),
-            (tls(authority, True), "others.test"),
-            (None, ""),
-        ):
-            with upstream(target, tls=wrong, server_name=name) as asked:
-                assert refusal(asked, 5.0).code is Code.UNAVAILABLE
-    finally:
-        loop().run(server.stop(0))
-
-
-def test_it_reaches_servers_on_a_unix_socket(tmp_path: Path) -> None:
-    server = Stub()
-    path = f"unix:{tmp_path}/models.sock"
-    server.server = loop().run(serve(server.handlers(), Listening((path,))))
-    try:
-        with upstream(path) as asked:
-            assert ask(asked)
-    finally:
-        loop().run(server.server.stop(0))
