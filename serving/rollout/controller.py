@@ -84,6 +84,7 @@ class Controller:
         self._stable: dict[str, int | None] = {}
         self._complaints = Complaints()
         self._plan = PublishedPlan(places.plan, clock)
+        self._named: frozenset[str] | None = None
         self._observation = Observation(analysis)
         self._last: float | None = None
         self._next_keep = 0.0
@@ -142,6 +143,7 @@ class Controller:
             return False
         log.info("%s leads, epoch %d", self._holder, self._lease.epoch)
         self._plan.lead(self._lease.epoch)
+        self._named = None
         self._observation, self._last, self._elapsed = Observation(self._analysis), None, {}
         return True
 
@@ -161,6 +163,8 @@ class Controller:
         rollouts, self._stable = self._store.rollouts(live=True), self._store.stable()
         if not self._stable:
             return  # nobody has said anything yet, and a config of nothing would unload everything
+        if self._named is None:
+            self._named = frozenset(one.model for one in self._store.rollouts() if one.step)
         self._read_settings()
         rollouts = self._aged(rollouts, now)
         for ask in self._store.asks():
@@ -268,7 +272,9 @@ class Controller:
         """Makes files and servers what they should be. The plan comes first: what it no longer names may go then."""
         models = self._models(rollouts)
         plans = {name: desired.model_plan(one) for name, one in models.items()}
-        known = self._plan.models
+        # A model that a plan has named stays in it, whatever became of the file: users of one that none names would all
+        # meet its newest version, the canary.
+        known = self._plan.models.keys() | (self._named or ())
         wanted = {name: one for name, one in plans.items() if one and (name in known or observation.ready(name, look))}
         try:
             if not self._plan.publish(wanted, self._still_leads):

@@ -42,6 +42,23 @@ def test_a_plan_that_somebody_removed_is_there_again_in_the_next_round(world: Wo
     assert world.plan == TrafficPlan(generation + 1, {"clicks": STABLE})
 
 
+@pytest.mark.parametrize("theirs", [None, b"{", b'{"format": 1, "generation": 3, "models": {}}'])
+def test_a_plan_that_was_lost_while_nobody_led_is_whole_again_before_any_server_was_looked_at(
+    world: World, theirs: bytes | None
+) -> None:
+    """Users of a model that a plan leaves out would meet its newest version, the canary, all of them."""
+    world.submit(2)
+    world.until_phase(Phase.CANARY)
+    before = world.of()
+    if theirs is None:
+        world.plan_path.unlink()
+    else:
+        world.plan_path.write_bytes(theirs)
+    world.restart()
+    world.step()
+    assert world.of() == before
+
+
 def test_a_plan_is_not_written_again_where_nothing_changes(world: World) -> None:
     before = world.plan_path.stat()
     for _ in range(20):

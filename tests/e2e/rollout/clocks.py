@@ -1,0 +1,36 @@
+"""What a part is made to believe of time, before its `main` runs. Not a test module."""
+
+import sys
+import time
+from datetime import datetime, tzinfo
+from functools import partial
+
+JUMPS_S = (0.0, 86_400.0, -86_400.0, 4e8, -3e8)
+EVERY_S = 0.3
+
+
+def quick_lead() -> None:
+    """A controller takes over a second after another one died, not five: for tests that kill one again and again."""
+    from serving.rollout import controller, run, store
+
+    controller.BEAT_S = 0.1
+    vars(run)["open_store"] = partial(store.open_store, lease_s=4 * controller.BEAT_S)
+
+
+def jumping() -> None:
+    """The wall clock jumps to and fro by a day and by years, three times a second; monotonic time goes on."""
+    truth, since = time.time, time.monotonic()
+
+    def jumped() -> float:
+        return JUMPS_S[int((time.monotonic() - since) / EVERY_S) % len(JUMPS_S)]
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Jumping":
+            return cls.fromtimestamp(truth() + jumped(), tz)
+
+    time.time = lambda: truth() + jumped()
+    time.time_ns = lambda: int(1e9 * (truth() + jumped()))
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("serving.") and getattr(module, "datetime", None) is datetime:
+            vars(module)["datetime"] = Jumping
