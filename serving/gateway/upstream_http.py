@@ -12,7 +12,7 @@ asked for, which the others have.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -69,32 +69,37 @@ class HttpUpstream:
                 DEADLINE_EXCEEDED.
         """
         end = self._loop.time() + timeout_s
-        failed: Target | None = None
+        failed: set[Target] = set()
+        repeated = False
         lacking: Answer | None = None
         for _ in range(len(self._targets) + 1):
             target = self._next(failed)
-            if target.idle and failed is None:
+            if target is None or (lacking is not None and target in failed):
+                break
+            if target.idle and not repeated:
                 connection = target.idle.pop()
             else:
                 try:
                     connection = await self._connection(target, end)
                 except _AwayError:
+                    failed.add(target)
                     continue
             try:
                 answer = await connection.ask(_head(method, path, target.host_line, headers, len(body)), body, end)
             except CutError as cut:
-                if failed is not None or cut.heard:
+                if repeated or cut.heard:
                     said = f"Model server {target.name} broke off before its answer was complete"
                     raise StatusError(Code.UNAVAILABLE, said) from cut
-                failed = target
+                repeated = True
             except asyncio.CancelledError:
                 connection.abort()
                 raise
             else:
                 target.give(connection)
-                if answer.status != _NOT_FOUND or failed is not None or len(self._targets) == 1:
+                if answer.status != _NOT_FOUND or lacking is not None or len(self._targets) == 1:
                     return answer
-                failed, lacking = target, answer
+                lacking = answer
+            failed.add(target)
         if lacking is not None:
             return lacking
         raise self._all_away()
@@ -122,29 +127,37 @@ class HttpUpstream:
                 connection.drop(_stopping())
         await asyncio.sleep(0)  # the loop closes the sockets in its next round
 
-    def _next(self, failed: Target | None = None) -> Target:
-        """The target whose turn it is, but for those that are away, and for full ones if another is not.
+    def _next(self, failed: Collection[Target]) -> Target | None:
+        """The target whose turn it is; rather one that is not full, and one that is away only where all others are.
 
         Args:
-            failed: the last choice. It lacks what is asked for, or has just broken off: a process that is killed closes
-                its connections one by one, and takes new ones until it closes its port.
+            failed: asked in vain by this request, so that they come last: a process that is killed closes its
+                connections one by one, and takes new ones until it closes its port.
+
+        Returns:
+            None: all are away.
 
         Raises:
-            StatusError: UNAVAILABLE, all are away, or the gateway is stopping.
+            StatusError: UNAVAILABLE, the gateway is stopping.
         """
         if self._closed:
             raise _stopping()
-        targets, now, full = self._targets, self._loop.time(), None
+        targets, now = self._targets, self._loop.time()
+        full: Target | None = None
+        away: Target | None = None
+        again: Target | None = None
         for _ in targets:
             self._turn = (self._turn + 1) % len(targets)
             target = targets[self._turn]
-            if target.down_until <= now:
-                if target is not failed and (target.idle or target.slots < self._connections):
-                    return target
-                full = target if full in (None, failed) else full
-        if full is None:
-            raise self._all_away()
-        return full
+            if target.down_until > now:
+                away = target if target not in failed else away
+            elif target in failed:
+                again = target
+            elif target.idle or target.slots < self._connections:
+                return target
+            else:
+                full = full or target
+        return full or away or again
 
     async def _connection(self, target: Target, end: float) -> Connection:
         """A new connection, or one that another request has just done with.

@@ -10,11 +10,12 @@ EVERY_S = 0.3
 
 
 def quick_lead() -> None:
-    """A controller takes over a second after another one died, not five: for tests that kill one again and again."""
-    from serving.rollout import controller, run, store
+    """A controller takes over half a second after another one died, not five: for a test that kills again and again."""
+    from serving.rollout import controller, leadership, run, store
 
     controller.BEAT_S = 0.1
-    vars(run)["open_store"] = partial(store.open_store, lease_s=4 * controller.BEAT_S)
+    leadership._LOOKS = 2
+    vars(run)["open_store"] = partial(store.open_store, lease_s=0.4)
 
 
 def jumping() -> None:

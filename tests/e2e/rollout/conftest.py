@@ -7,7 +7,13 @@ import pytest
 
 from serving.rollout.state import Phase
 from tests.e2e.rollout.launcher import Launcher
-from tests.e2e.rollout.world import World
+from tests.e2e.rollout.world import QUICK, World
+
+# Of the tests' models; all of them get their first version at once, which alone would take two seconds each.
+MODELS = (
+    *("absent", "back", "broken", "doors", "flooded", "garbage", "greedy", "heir", "late", "leaps", "mortal"),
+    *("mute-back", "mute-paused", "nan", "plus_3", "queue", "raises", "regret", "there", "torn", "twins", "waits"),
+)
 
 
 @pytest.fixture(scope="package")
@@ -19,6 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.build()
         try:
             world.open()
+            world.first(**dict.fromkeys(MODELS, QUICK))
             yield world
         finally:
             world.close()

@@ -6,6 +6,7 @@ of JSON each, and answers with process ids. Whoever has started it ends it by cl
 all that it has started, however the tests ended.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -124,6 +125,8 @@ class Launcher:
 def _main() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or the collector of each part would have a copy made of all that they share
     started = []
     for line in sys.stdin.buffer:
         order = json.loads(line)

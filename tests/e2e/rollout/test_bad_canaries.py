@@ -31,7 +31,8 @@ def met(made: World) -> Traffic:
     """What users of all these models were answered, until every harmful canary was gone."""
     made.open()
     made.first(**{kind: GUARDED % (0.1 if kind == "late" else 0.3) for kind in REASONS})
-    with Traffic(made, *REASONS, "late", "late", "late", rate=250, threads=3, weak=["raises"]) as traffic:
+    asked = (*REASONS, *["late"] * 7)  # it takes a thousand answers of stable to know its p99
+    with Traffic(made, *asked, rate=400, threads=4, weak=["raises"]) as traffic:
         for kind in REASONS:
             made.begin(kind, 2, kind)
         for kind in set(REASONS) - {"plus_3"}:

@@ -16,7 +16,7 @@ from tests.e2e.rollout.traffic import Traffic
 from tests.e2e.rollout.world import QUICK, World
 
 # Of the 30 s that are promised: within the leader's lease everything has happened that time makes happen.
-LOCKED_S, GONE_S = LEASE_S + 1.5, 3.0
+LOCKED_S, GONE_S = LEASE_S + 0.5, 2.5
 
 
 @contextmanager

@@ -49,13 +49,13 @@ def test_a_server_that_comes_back_and_has_loaded_the_canary_alone_fails_no_user_
     world.begin("drowsy", 1, "drowsy")
     world.reaches("drowsy", 1, Phase.DONE)
     world.seen_by_gateways()
-    with Traffic(world, "drowsy", rate=30) as traffic:
+    with Traffic(world, "drowsy", threads=8) as traffic:
         world.begin("drowsy", 2, "plus_3")
         world.reaches("drowsy", 2, Phase.CANARY)
         traffic.meets_canary("drowsy")
         world.servers[0].kill()
         world.servers[0].open()
-        traffic.goes_on("drowsy", 60)
+        traffic.goes_on("drowsy", 100)
         world.store.ask("drowsy", "abort", "test")
         world.reaches("drowsy", 2, Phase.ROLLED_BACK)
 

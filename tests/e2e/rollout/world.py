@@ -156,12 +156,13 @@ class World:
         fresh.replace(self.folder / "rollout.toml")
 
     def first(self, **settings: str) -> None:
-        """Each model (with its settings) gets a stable version 1 of the kind `plus_2`, which gateways know."""
+        """Each model (with its settings) has a stable version 1 of the kind `plus_2`, which gateways know."""
+        fresh = [model for model in settings if model not in self.kinds]
         for model, text in settings.items():
             self.settle(model, text)
-            self.push(model, 1, "plus_2")
-            self.store.submit(model, 1, "test")
-        for model in settings:
+        for model in fresh:
+            self.begin(model, 1, "plus_2")
+        for model in fresh:
             self.reaches(model, 1, Phase.DONE)
         until(lambda: all(self.planned(model) for model in settings), "the plan names them", LIMIT_S)
         self.seen_by_gateways()

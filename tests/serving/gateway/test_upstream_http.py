@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from serving.errors import InputError
+from serving.gateway import upstream_target
 from serving.gateway.upstream_connection import Answer
 from serving.gateway.upstream_http import HttpUpstream
 from serving.http.message import Request, Response
@@ -79,6 +80,24 @@ def test_what_one_server_does_not_have_is_asked_of_another_once() -> None:
         assert run(often(first.address, second.address)) == [no] * 9
         assert len(asked) == 3 * 9
         assert run(often(first.address, f"127.0.0.1:{free_port()}")) == [no] * 9
+
+
+def test_a_server_that_is_back_is_asked_as_soon_as_no_other_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_target, "BACK_OFF_S", 60.0)
+    port = free_port()
+
+    async def come_and_go() -> None:
+        upstream = HttpUpstream([f"127.0.0.1:{port}", other.address])
+        for _ in range(4):
+            assert await ask(upstream) == HI
+        with raw_server(answering(OK), port):
+            other.close()
+            for _ in range(4):
+                assert await ask(upstream) == HI
+            await upstream.close()
+
+    with raw_server(answering(OK)) as other:
+        run(come_and_go())
 
 
 @pytest.mark.parametrize("size", [0, 1 << 16, 9_000_003])
